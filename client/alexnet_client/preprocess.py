@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alexnet_client.contract import IMAGE_FORMATS, IMAGE_SIDE, MAX_ENCODED_BYTES, MAX_PIXELS, RESIZE_SIDE
 
@@ -52,7 +52,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         )
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         start = data[:8].hex(" ")
         raise UndecodableImage(
             "unknown_format", f"got {len(data):,} bytes that are no {_wanted()} file (they start {start}): send one"
