@@ -1,0 +1,162 @@
+"""FP32 graph -> INT8 graph: explicit Q/DQ from one calibration, in the scheme that the runtime's kernels want.
+
+- ``cpu``: uint8 activations, int8 weights per channel **in 7 bits**. Without VNNI the x86 kernels add two u8 x s8
+  products in 16 bits and saturate; weights within ±64 cannot (255 · 64 · 2 < 2¹⁵), so every CPU gives the same answer.
+- ``tensorrt``: int8 activations per tensor and weights per channel, both symmetric with zero point 0, float32 scales.
+
+The image is not calibrated: normalisation is (x - 128) / 128, so the pixels are the quantised activation already.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from alexnet_client.contract import IMAGE, PIXEL_SCALE, PIXEL_ZERO
+from export.onnx_file import strip_traces, write_graph
+
+#: Softmax stays in float: its 8-bit form has a fixed scale of 1/256. Cast, Sub and Div are the normalisation.
+QUANTISED_OPS = ("Conv", "Gemm", "MaxPool", "Relu", "Reshape")
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How activations and weights are quantised."""
+
+    name: str
+    activation: QuantType
+    symmetric: bool
+    #: Weights in 7 bits.
+    reduce_range: bool
+    #: Zero point of the normalised pixels at scale 1/128.
+    pixel_zero: int
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme("cpu", QuantType.QUInt8, symmetric=False, reduce_range=True, pixel_zero=PIXEL_ZERO),
+        Scheme("tensorrt", QuantType.QInt8, symmetric=True, reduce_range=False, pixel_zero=0),
+    )
+}
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, batches: Iterator[NDArray[np.uint8]]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {IMAGE.name: batch}
+
+
+def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArray[np.uint8]]) -> None:
+    """Quantise the FP32 graph ``source`` into ``target``, atomically; the same inputs give the same bytes.
+
+    Args:
+        batches: calibration images, ``uint8[N, 224, 224, 3]``, real training images and at least 500 in all.
+
+    Raises:
+        ValueError: ``source`` is not a graph that this exporter wrote.
+        OSError: ``target`` could not be written.
+    """
+    pixels = _normalised_pixels(onnx.load(source))
+    zero = np.array(scheme.pixel_zero, np.int8 if scheme.symmetric else np.uint8)
+    scale = np.array(1 / PIXEL_SCALE, np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        quantised = Path(folder) / target.name
+        quantize_static(
+            source,
+            quantised,
+            _Reader(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED_OPS),
+            per_channel=True,
+            reduce_range=scheme.reduce_range,
+            activation_type=scheme.activation,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": scheme.symmetric,
+                "WeightSymmetric": True,
+                "TensorQuantOverrides": {pixels: [{"scale": scale, "zero_point": zero}]},
+            },
+        )
+        graph = onnx.load(quantised)
+    if not scheme.symmetric:
+        _feed_pixels(graph, pixels)
+    strip_traces(graph)
+    write_graph(graph, target)
+
+
+def _normalised_pixels(graph: onnx.ModelProto) -> str:
+    """The name of the first convolution's input: the normalised image, channels first."""
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            return str(node.input[0])
+    raise ValueError("the graph has no convolution: want an FP32 graph written by `python -m export fp32`")
+
+
+def _feed_pixels(model: onnx.ModelProto, pixels: str) -> None:
+    """Replace Cast, Sub, Div, Transpose, Quantize by one Transpose: the uint8 pixels are what the latter yields."""
+    graph = model.graph
+    quantised = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == pixels)
+    transpose = next(node for node in graph.node if pixels in node.output)
+    dead = _ancestors(graph, pixels) | {quantised.name}
+    attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in transpose.attribute}
+    feed = helper.make_node("Transpose", [IMAGE.name], [quantised.output[0]], name="pixels", **attributes)
+    kept = [node for node in graph.node if node.name not in dead]
+    del graph.node[:]
+    graph.node.extend([feed, *kept])
+    _drop_unused_initializers(graph)
+
+
+def _ancestors(graph: onnx.GraphProto, tensor: str) -> set[str]:
+    names: set[str] = set()
+    producers = {output: node for node in graph.node for output in node.output}
+    pending = [tensor]
+    while pending:
+        node = producers.get(pending.pop())
+        if node is not None and node.name not in names:
+            names.add(node.name)
+            pending.extend(node.input)
+    return names
+
+
+def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    kept = [entry for entry in graph.initializer if entry.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def layer_types(path: Path) -> dict[str, str]:
+    """Convolution or dense layer -> the element type of its weights as stored (``INT8``, ``FLOAT``, ``FLOAT16``)."""
+    graph = onnx.load(path).graph
+    stored = {entry.name: entry.data_type for entry in graph.initializer}
+    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    return {
+        node.name: onnx.TensorProto.DataType.Name(stored[through.get(node.input[1], node.input[1])])
+        for node in graph.node
+        if node.op_type in ("Conv", "Gemm")
+    }
+
+
+def scales(path: Path) -> dict[str, tuple[float, int]]:
+    """Activation -> (scale, zero point), as the graph holds them."""
+    graph = onnx.load(path).graph
+    values = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    return {
+        node.input[0]: (float(values[node.input[1]]), int(values[node.input[2]]))
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and values[node.input[1]].ndim == 0
+    }
