@@ -1,0 +1,54 @@
+# AlexNet from pixels to production. `make demo` does the main job, `make test` proves the parts.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -eo pipefail
+PYTHON ?= $(shell command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# What the environment is made from: it is made again when one of these changes.
+REQUIREMENTS := pyproject.toml client/pyproject.toml constraints.txt
+export PYTHONUNBUFFERED := 1
+# The backends' Python processes find their packages through the first python3 on PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo serve test lint bench format clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything, from nothing (about 15 minutes)
+	python -m deploy.demo
+
+serve: $(VENV)/ready ## serve build/repository on 8000 (HTTP), 8001 (gRPC), 8002 (metrics) until Ctrl-C
+	python -m deploy.local --repository build/repository
+
+test: $(VENV)/ready $(BIN)/perf_analyzer ## run every test, with coverage
+	rm -f .coverage .coverage.*
+	coverage run -m pytest
+	coverage combine -q
+	coverage report
+
+lint: $(VENV)/ready ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(VENV)/ready ## let ruff format and fix
+	ruff check --fix .
+	ruff format .
+
+bench: $(VENV)/ready $(BIN)/perf_analyzer ## measure throughput and latency, in-process and served, in one run
+	python -m deploy.loadtest
+
+clean: ## remove what was built; the environment and the downloads stay
+	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench
+
+$(VENV)/ready: $(REQUIREMENTS) deploy/local/install.sh
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"got Python {sys.version.split()[0]}, want 3.11 or newer: make PYTHON=python3.11 ...")'
+	PYTHON=$(PYTHON) bash deploy/local/install.sh system
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e client -e '.[dev]'
+	bash deploy/local/install.sh triton
+	touch $@
+
+$(BIN)/perf_analyzer: $(VENV)/ready
+	bash deploy/local/install.sh perf_analyzer

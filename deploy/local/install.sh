@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer.
+# Usage: install.sh system|triton|perf_analyzer   (from the checkout's root, the virtual environment first on PATH)
+set -euo pipefail
+
+pinned() { sed -n "s/^$1==//p" constraints.txt; }
+
+# Triton's Python backend embeds libpython; perf_analyzer is linked to libb64.
+system() {
+    local version missing=()
+    version=$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    found "libpython$version.so.1.0" || missing+=("libpython$version")
+    found libb64.so.0d || missing+=(libb64-0d)
+    "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing+=("python$version-venv")
+    ((${#missing[@]} == 0)) && return
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo -n)
+    echo "installing system packages: ${missing[*]}"
+    if ! command -v apt-get >/dev/null || ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
+        echo "could not install them; as root: apt-get install ${missing[*]}, then run make again" >&2
+        exit 1
+    fi
+}
+
+found() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "$1"; }
+
+# The wheel carries a real tritonserver. Its own requirements are those of another product: only the binary is wanted.
+triton() { pip install --quiet --disable-pip-version-check --no-deps "nvidia-pytriton==$(pinned nvidia-pytriton)"; }
+
+# The last wheel of tritonclient whose perf_analyzer runs on this C library, beside the pinned tritonclient.
+perf_analyzer() {
+    local folder
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' RETURN
+    pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" tritonclient==2.45.0
+    python -m zipfile -e "$folder"/*.whl "$folder/wheel"
+    install -m 755 "$(find "$folder/wheel" -name perf_analyzer -type f | head -n 1)" "$(dirname "$(command -v python)")/perf_analyzer"
+}
+
+"$1"

@@ -1,0 +1,46 @@
+"""Predictions: a predictor's outputs for a whole split, kept as one file so that nothing is computed twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.atomic import atomic_path
+from training.images import ImageSet, batches
+from training.predictor import Outputs, Predictor
+
+BATCH = 32
+
+
+def predict(
+    predictor: Predictor, images: ImageSet, description: str, batch_size: int = BATCH
+) -> tuple[Outputs, NDArray[np.int64]]:
+    """Every image of a split through a predictor, in order, with a progress bar.
+
+    Returns:
+        the outputs for N images, and their labels ``int64[N]``.
+    """
+    parts, labels = [], []
+    for pixels, wanted in batches(images, batch_size, description=description):
+        parts.append(predictor(pixels))
+        labels.append(wanted)
+    return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True))), np.concatenate(labels)
+
+
+def cached(
+    folder: Path, key: str, predictor: Predictor, images: ImageSet, description: str, batch_size: int = BATCH
+) -> tuple[Outputs, NDArray[np.int64]]:
+    """As :func:`predict`, read from ``folder`` when a file for ``key`` is there.
+
+    Args:
+        key: the SHA-256 of what predicts; the split's own SHA-256 is added to it.
+    """
+    path = folder / f"{key[:16]}-{images.sha256[:16]}.npz"
+    if not path.is_file():
+        outputs, labels = predict(predictor, images, description, batch_size)
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, **outputs._asdict(), labels=labels)
+    with np.load(path) as stored:
+        return Outputs(*(stored[name] for name in Outputs._fields)), stored["labels"]
