@@ -1,0 +1,63 @@
+"""The pipeline as it is: training -> export -> model repository, each stage from the files of the one before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alexnet_client import contract
+from deploy.demo.stage import Stage
+
+BUILD = Path("build")
+DATA = BUILD / "fashion-mnist"
+CHECKPOINT = BUILD / "checkpoint"
+EVALUATION = BUILD / "evaluation"
+ARTEFACTS = BUILD / "artefacts"
+PREDICTIONS = BUILD / "predictions"
+REPOSITORY = BUILD / "repository"
+DEMO = BUILD / "demo"
+
+#: Published by the ``cpu`` target, and the artefact that answers as each model.
+PUBLISHED = {"alexnet_fp32": "fp32", "alexnet_int8": "int8-cpu"}
+ENSEMBLE_PRECISION = "int8"
+
+_CONTRACT = (Path(contract.__file__), Path(contract.__file__).with_name("preprocess.py"), Path("constraints.txt"))
+_TRAINING = (Path("training"), *_CONTRACT)
+_EXPORT = (Path("export"), *_TRAINING)
+
+
+def stages(recipe: str, data: Path = DATA) -> list[Stage]:
+    """Every stage from the data set to the published repository, in order."""
+    where = ("--data", str(data))
+    made_from = ("--checkpoint", str(CHECKPOINT))
+    artefacts = [ARTEFACTS / name for name in PUBLISHED.values()]
+    graphs = [folder / "model.onnx" for folder in artefacts]
+    weights = CHECKPOINT / "model.safetensors"
+    return [
+        Stage("dataset", ("training", "fetch", "fashion-mnist", "--output", str(data)), [], [data]),
+        Stage(
+            "training",
+            ("training", "train", "--recipe", recipe, *where, "--output", str(CHECKPOINT)),
+            [data, *_TRAINING],
+            [weights, CHECKPOINT / "meta.json"],
+        ),
+        Stage(
+            "evaluation",
+            ("training", "evaluate", *made_from, *where, "--output", str(EVALUATION)),
+            [weights, data, *_TRAINING],
+            [EVALUATION],
+        ),
+        Stage("export-fp32", ("export", "fp32", *made_from), [weights, *_EXPORT], [graphs[0]]),
+        Stage("export-int8", ("export", "int8", "--scheme", "cpu", *where), [graphs[0], data, *_EXPORT], [graphs[1]]),
+        Stage(
+            "verification",
+            ("export", "verify", *made_from, *where, *PUBLISHED.values()),
+            [weights, *graphs, data, *_EXPORT],
+            artefacts,
+        ),
+        Stage(
+            "publishing",
+            ("export", "publish", "--precision", ENSEMBLE_PRECISION, *PUBLISHED.values()),
+            [*artefacts, Path("model_repository"), *_EXPORT],
+            [REPOSITORY],
+        ),
+    ]
