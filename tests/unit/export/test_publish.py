@@ -1,0 +1,199 @@
+"""Publishing: complete, proved only, and atomic whatever happens on the way."""
+
+import errno
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from export import artefact, manifest, publish
+from export.publish import PublishError
+
+LABELS = ["cat", "dog", "owl"]
+
+
+def make_artefact(folder: Path, precision: str, content: bytes, checkpoint: str = "c0ffee") -> Path:
+    record = artefact.create(
+        folder,
+        lambda path: path.write_bytes(content),
+        precision=precision,
+        labels=LABELS,
+        parent=checkpoint,
+        recipe={"checkpoint": checkpoint},
+        tools=["onnx"],
+        command="",
+    )
+    replace(record, verdict=manifest.PASSED).write(folder)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    return [
+        make_artefact(tmp_path / "artefacts" / "fp32", "fp32", b"full precision"),
+        make_artefact(tmp_path / "artefacts" / "int8-cpu", "int8", b"eight bits"),
+    ]
+
+
+def test_a_release_is_complete(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    assert publish.publish(repository, folders, "int8") == 1
+    assert repository.is_symlink()
+    assert sorted(path.name for path in repository.iterdir()) == [
+        "alexnet",
+        "alexnet_decode",
+        "alexnet_fp32",
+        "alexnet_int8",
+    ]
+    assert (repository / "alexnet_int8/1/model.onnx").read_bytes() == b"eight bits"
+    assert (repository / "alexnet_fp32/labels.txt").read_text().split() == LABELS
+    assert "dims: [ 3 ]" in (repository / "alexnet_fp32/config.pbtxt").read_text()
+    assert '"alexnet_int8"' in (repository / "alexnet/config.pbtxt").read_text()
+    for model in repository.iterdir():
+        record = manifest.read(model / "1")
+        record.check(model)
+        assert record.model == model.name
+        assert "config.pbtxt" in record.files
+
+
+def test_the_same_again_changes_nothing_and_something_new_is_a_new_version(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    assert [publish.publish(repository, folders, "int8") for _ in range(2)] == [1, 1]
+    for number in (2, 3, 4):
+        make_artefact(folders[1], "int8", b"eight bits, number %d" % number)
+        assert publish.publish(repository, folders, "int8") == number
+    assert sorted(path.name for path in (tmp_path / "repository.releases").glob("[0-9]*")) == ["3", "4"]
+    assert (repository / "alexnet_int8/4/model.onnx").read_bytes() == b"eight bits, number 4"
+
+
+def test_what_is_not_proved_is_refused(tmp_path: Path, folders: list[Path]) -> None:
+    replace(artefact.read(folders[1]), verdict="failed: top-1 is 2 points lower").write(folders[1])
+    with pytest.raises(PublishError, match=r"int8-cpu may not be published.*2 points lower"):
+        publish.publish(tmp_path / "repository", folders, "int8")
+    assert not (tmp_path / "repository").exists()
+
+
+def test_what_was_changed_after_its_proof_is_refused(tmp_path: Path, folders: list[Path]) -> None:
+    (folders[1] / "model.onnx").write_bytes(b"eight bitz")
+    with pytest.raises(manifest.ManifestError, match=r"model\.onnx was changed after it was proved"):
+        publish.publish(tmp_path / "repository", folders, "int8")
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    with pytest.raises(PublishError, match="no fp16 artefact to answer behind alexnet: got alexnet_fp32, alexnet_int8"):
+        publish.publish(repository, folders, "fp16")
+    with pytest.raises(PublishError, match="two artefacts of one precision"):
+        publish.publish(repository, [*folders, folders[0]], "int8")
+    make_artefact(folders[1], "int8", b"eight bits", checkpoint="deadbeef")
+    with pytest.raises(PublishError, match="different checkpoints"):
+        publish.publish(repository, folders, "int8")
+
+
+def test_a_real_folder_in_the_links_place_is_left_alone(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    (repository / "precious").mkdir(parents=True)
+    with pytest.raises(PublishError, match="move it away"):
+        publish.publish(repository, folders, "int8")
+    assert (repository / "precious").is_dir()
+
+
+def test_a_full_disk_leaves_the_old_release(
+    tmp_path: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    publish.publish(repository, folders, "int8")
+    make_artefact(folders[1], "int8", b"new")
+    copyfile = shutil.copyfile
+
+    def full(source, target):
+        if target.name == artefact.LABELS_FILE and "alexnet_int8" in target.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        publish.publish(repository, folders, "int8")
+    assert (repository / "alexnet_int8/1/model.onnx").read_bytes() == b"eight bits"
+    assert not list((tmp_path / "repository.releases").glob(".*.partial"))
+    monkeypatch.undo()
+    assert publish.publish(repository, folders, "int8") == 2
+
+
+def test_a_file_size_limit_of_the_kernel_leaves_the_old_release(tmp_path: Path, folders: list[Path]) -> None:
+    """A real write that the operating system refuses half-way, in a real process."""
+    repository = tmp_path / "repository"
+    publish.publish(repository, folders, "int8")
+    make_artefact(folders[1], "int8", b"x" * 1_000_000)
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+    names = ["fp32", "int8-cpu"]
+    command = ["publish", "--output", folders[0].parent, "--repository", repository, *names]
+    got = subprocess.run(
+        [sys.executable, "-m", "export", *map(str, command)],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert got.returncode == 1
+    assert "File too large" in got.stderr
+    assert len(got.stderr.splitlines()) == 1
+    assert repository.readlink().name == "1"
+    assert (repository / "alexnet_int8/1/model.onnx").read_bytes() == b"eight bits"
+
+
+def test_killed_at_any_moment_it_leaves_the_old_release_or_the_new_one(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    old, new = b"old " * 1000, b"new " * 1000
+    make_artefact(folders[1], "int8", old)
+    publish.publish(repository, folders, "int8")
+    make_artefact(folders[1], "int8", new)
+    program = textwrap.dedent("""
+        import os, sys, signal
+        from pathlib import Path
+        from export import publish
+        steps, at = 0, int(sys.argv[1])
+        def step(*_):
+            global steps
+            steps += 1
+            if steps == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(lambda event, _: step() if event.startswith(("os.", "shutil.", "open")) else None)
+        publish.publish(Path(sys.argv[2]), [Path(p) for p in sys.argv[3:]], "int8")
+    """)
+    generator = random.Random(0)
+    seen = set()
+    for moment in sorted(generator.sample(range(1, 330), 14)):
+        subprocess.run(
+            [sys.executable, "-c", program, str(moment), str(repository), *map(str, folders)], check=False, timeout=60
+        )
+        number = repository.readlink().name
+        content = (repository / f"alexnet_int8/{number}/model.onnx").read_bytes()
+        assert content == (old if number == "1" else new)
+        for model in repository.iterdir():
+            manifest.read(model / number).check(model)
+        seen.add(number)
+    assert "1" in seen
+    publish.publish(repository, folders, "int8")
+    assert (repository / f"alexnet_int8/{repository.readlink().name}/model.onnx").read_bytes() == new
+
+
+def test_two_publishes_at_once_do_not_mix(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    with (
+        publish._locked(tmp_path / "repository.releases"),
+        pytest.raises(PublishError, match="another publish is writing"),
+    ):
+        publish.publish(repository, folders, "int8")
