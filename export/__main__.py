@@ -89,8 +89,8 @@ def _verify(options: argparse.Namespace) -> int:
         accuracy, parity = record.accuracy, record.parity
         print(
             f"{name}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % on {accuracy['images']:,} images; "
-            f"against {parity['reference']}: max |Δp| {parity['max_abs_dp']:.1e}, agreement {parity['agreement']:.2f} %, "
-            f"embedding cosine {parity['cosine']:.4f}: {record.verdict}"
+            f"against {parity['reference']}: max |Δp| {parity['max_abs_dp']:.1e}, "
+            f"agreement {parity['agreement']:.2f} %, embedding cosine {parity['cosine']:.4f}: {record.verdict}"
         )
         failed += record.verdict != "passed"
     return 1 if failed else 0

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 from deploy.demo import pipeline, show
@@ -19,7 +18,12 @@ from training.atomic import atomic_path
 from training.images import open_split
 
 SAMPLES = 5
-METRICS = ("alexnet_decode_seconds_count", "alexnet_images_total", "alexnet_inference_seconds_bucket", "nv_inference_count")
+METRICS = (
+    "alexnet_decode_seconds_count",
+    "alexnet_images_total",
+    "alexnet_inference_seconds_bucket",
+    "nv_inference_count",
+)
 
 
 def main() -> int:
@@ -102,7 +106,9 @@ def _report(
 
 
 def _table(artefacts: dict[str, dict[str, Any]]) -> None:
-    print(f"  {'model':14}{'MB':>7}{'top-1 %':>9}{'top-5 %':>9}{'max |Δp|':>10}{'agreement %':>13}{'cosine':>9}  SHA-256")
+    print(
+        f"  {'model':14}{'MB':>7}{'top-1 %':>9}{'top-5 %':>9}{'max |Δp|':>10}{'agreement %':>13}{'cosine':>9}  SHA-256"
+    )
     for model, row in artefacts.items():
         print(
             f"  {model:14}{row['bytes'] / 1e6:7.1f}{row['top1']:9.2f}{row['top5']:9.2f}{row['max_abs_dp']:10.1e}"
@@ -111,7 +117,7 @@ def _table(artefacts: dict[str, dict[str, Any]]) -> None:
 
 
 def _metrics(url: str) -> None:
-    with urllib.request.urlopen(url) as answer:  # noqa: S310  our own server on loopback
+    with urllib.request.urlopen(url) as answer:
         lines = answer.read().decode().splitlines()
     for line in lines:
         if line.startswith(METRICS):

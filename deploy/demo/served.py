@@ -1,4 +1,4 @@
-"""Accuracy of what is served: every test image through gRPC, as pixels to each precision and as files to the ensemble."""
+"""Accuracy of what is served: every test image through gRPC, as pixels and, to the ensemble, as files."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from training.atomic import atomic_path
 from training.images import ImageSet
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 TOP_K = 5
 NEIGHBOURS = 6

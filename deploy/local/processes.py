@@ -1,0 +1,82 @@
+"""Triton's processes and shared memory: who is there, who died, and what is left to clear away."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+STUB = "triton_python_backend_stub"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where the kernel puts it
+PREFIX = "alexnet-"
+
+
+def stubs(server: int) -> dict[int, str]:
+    """Living backend processes of the tritonserver with process id ``server``: process id -> model."""
+    found = {}
+    try:
+        children = psutil.Process(server).children()
+    except psutil.NoSuchProcess:
+        return {}
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # A killed stub stays as a zombie: nobody waits for it.
+            if child.status() != psutil.STATUS_ZOMBIE and STUB in child.name() + (child.cmdline() or [""])[0]:
+                found[child.pid] = _model(child.cmdline())
+    return found
+
+
+def _model(command: list[str]) -> str:
+    """The stub's instance name, ``<model>_<group>_<number>``, is among its arguments."""
+    for argument in command[2:]:
+        match = re.fullmatch(r"(\w+)_\d+_\d+", argument)
+        if match:
+            return match[1]
+    return ""
+
+
+def kill(process: int) -> None:
+    """Kill a process and all that it started; returns when they are gone."""
+    try:
+        parent = psutil.Process(process)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(family, timeout=5)
+
+
+def kill_orphans(prefix: str) -> None:
+    """Kill stubs that outlived their server, told by the shared memory they were given."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if command and STUB in command[0] and any(argument.startswith(prefix) for argument in command):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(5)
+
+
+def clear_shared_memory(prefix: str) -> None:
+    """Remove the regions of one server."""
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def clear_leftovers() -> None:
+    """Clear away what supervisors that were killed left: their name in the prefix is the process id, no longer alive."""
+    owners = {match[1] for region in SHARED_MEMORY.glob(f"{PREFIX}*") if (match := _OWNER.match(region.name))}
+    for owner in _dead(owners):
+        kill_orphans(f"{PREFIX}{owner}-")
+        clear_shared_memory(f"{PREFIX}{owner}-")
+
+
+_OWNER = re.compile(re.escape(PREFIX) + r"(\d+)-")
+
+
+def _dead(owners: Iterable[str]) -> list[str]:
+    return [owner for owner in owners if not psutil.pid_exists(int(owner))]

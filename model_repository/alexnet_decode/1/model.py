@@ -1,0 +1,68 @@
+"""Triton Python model: image files -> ``uint8[N, 224, 224, 3]``, each bad image answered alone."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from alexnet_client.contract import ENCODED, IMAGE
+from alexnet_client.preprocess import REASONS, UndecodableImage, decode
+
+#: Seconds. A thumbnail takes less than one millisecond, a 50-megapixel photograph half a second.
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class TritonPythonModel:
+    """One instance; its threads use all cores."""
+
+    def initialize(self, args):
+        """Start the threads and register the metrics (labels: model, and reason for refusals)."""
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+        labels = {"model": args["model_name"]}
+        family = pb_utils.MetricFamily
+        # A metric dies with its family, so both are kept.
+        self._families = [
+            family("alexnet_decode_seconds", "Decoding and preprocessing of one image", family.HISTOGRAM),
+            family("alexnet_decoded_images_total", "Images decoded", family.COUNTER),
+            family("alexnet_rejected_images_total", "Images refused, by reason", family.COUNTER),
+        ]
+        self._seconds = self._families[0].Metric(labels=labels, buckets=list(BUCKETS))
+        self._decoded = self._families[1].Metric(labels=labels)
+        self._rejected = {reason: self._families[2].Metric(labels={**labels, "reason": reason}) for reason in REASONS}
+
+    def execute(self, requests):
+        """Decode the images of all requests together; answer each request on its own."""
+        files = [pb_utils.get_input_tensor_by_name(request, ENCODED.name).as_numpy().ravel() for request in requests]
+        pending = [[self._pool.submit(_timed_decode, bytes(file)) for file in request] for request in files]
+        return [self._answer([future.result() for future in request]) for request in pending]
+
+    def _answer(self, results):
+        problems = []
+        for index, (pixels, error, seconds) in enumerate(results):
+            self._seconds.observe(seconds)
+            if error is None:
+                self._decoded.increment(1)
+            else:
+                self._rejected[error.reason].increment(1)
+                problems.append(f"image {index}: {error}" if len(results) > 1 else str(error))
+        if problems:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError("; ".join(problems), pb_utils.TritonError.INVALID_ARG)
+            )
+        stacked = np.stack([pixels for pixels, _, _ in results])
+        return pb_utils.InferenceResponse([pb_utils.Tensor(IMAGE.name, stacked)])
+
+    def finalize(self):
+        """Stop the threads."""
+        self._pool.shutdown()
+
+
+def _timed_decode(file):
+    """Pixels or the reason why not, and the seconds it took."""
+    started = time.perf_counter()
+    try:
+        return decode(file), None, time.perf_counter() - started
+    except UndecodableImage as error:
+        return None, error, time.perf_counter() - started

@@ -1,0 +1,127 @@
+"""The training command line: ``python -m training --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+BUILD = Path("build")
+DESCRIPTION = """\
+Make AlexNet's weights.
+
+  python -m training fetch fashion-mnist             the data set, checked by its SHA-256
+  python -m training train --recipe demo             recipe + data -> build/checkpoint; run again to go on
+  python -m training evaluate                        top-1, top-5, per class, confusion matrix on the test split
+  python -m training import --weights alexnet.pth --labels labels.txt
+                                                     public weights in torchvision's format -> checkpoint, no training
+
+Many devices: torchrun --nproc-per-node 8 -m training train --recipe imagenet --data /data/imagenet
+Recipes are the files in training/recipes; --recipe takes a path too.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    root = argparse.ArgumentParser(
+        prog="python -m training", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    fetch = commands.add_parser("fetch", help="fetch a data set")
+    fetch.add_argument("dataset", choices=["fashion-mnist"])
+    fetch.add_argument("--output", type=Path, default=BUILD / "fashion-mnist", help="folder (%(default)s)")
+    train = commands.add_parser("train", help="train by a recipe")
+    train.add_argument("--recipe", default="demo", help="name of a recipe, or path of a .toml file (%(default)s)")
+    train.add_argument("--seed", type=int, help="instead of the recipe's")
+    train.add_argument("--output", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
+    evaluate = commands.add_parser("evaluate", help="evaluate a checkpoint")
+    evaluate.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
+    evaluate.add_argument("--split", default="test", help="(%(default)s)")
+    evaluate.add_argument("--output", type=Path, default=BUILD / "evaluation", help="folder (%(default)s)")
+    evaluate.add_argument(
+        "--predictions", type=Path, default=BUILD / "predictions", help="where outputs are kept (%(default)s)"
+    )
+    for command in (train, evaluate):
+        command.add_argument(
+            "--data", type=Path, default=BUILD / "fashion-mnist", help="Fashion-MNIST or image folder (%(default)s)"
+        )
+    imported = commands.add_parser("import", help="make a checkpoint of public weights")
+    imported.add_argument("--weights", required=True, help=".pth or .safetensors, torchvision's names")
+    imported.add_argument("--labels", type=Path, required=True, help="text file, one label a line, in order")
+    imported.add_argument("--output", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 1 with one line on standard error."""
+    options = parser().parse_args(arguments)
+    try:
+        {"fetch": _fetch, "train": _train, "evaluate": _evaluate, "import": _import}[options.command](options)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"python -m training {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"python -m training {options.command}: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+# Each command imports what it needs: torch takes seconds.
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from training.fashion_mnist import FashionMnist, fetch  # noqa: PLC0415
+
+    fetch(options.output)
+    for split in ("train", "test"):
+        images = FashionMnist(options.output, split)
+        print(f"{images.name}: {len(images):,} images in {len(images.labels)} classes, SHA-256 {images.sha256[:16]}…")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from training import recipe, train  # noqa: PLC0415
+    from training.distributed import group  # noqa: PLC0415
+    from training.images import open_split  # noqa: PLC0415
+
+    chosen = recipe.load(options.recipe)
+    if options.seed is not None:
+        chosen = replace(chosen, seed=options.seed)
+    with group() as here:
+        train.train(chosen, open_split(options.data, "train"), options.output, here)
+        if here.first:
+            print(f"checkpoint in {options.output}, curve in {options.output / train.CURVE_FILE}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from training import checkpoint  # noqa: PLC0415
+    from training.evaluate import score, write  # noqa: PLC0415
+    from training.images import open_split  # noqa: PLC0415
+    from training.predictions import cached  # noqa: PLC0415
+    from training.torch_predictor import TorchPredictor  # noqa: PLC0415
+
+    source = checkpoint.load(options.checkpoint)
+    images = open_split(options.data, options.split)
+    outputs, targets = cached(options.predictions, source.sha256, TorchPredictor(source.model), images, "PyTorch")
+    evaluation = score(outputs.probabilities, targets, source.meta.labels)
+    write(evaluation, options.output)
+    print(
+        f"top-1 {evaluation.top1:.2f} %, top-5 {evaluation.top5:.2f} % on {evaluation.images:,} images of {images.name}"
+    )
+    for label, accuracy in evaluation.per_class.items():
+        print(f"  {label:12} {'no image' if accuracy is None else f'{accuracy:.1f} %'}")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from training import checkpoint, start  # noqa: PLC0415
+    from training.model import AlexNet  # noqa: PLC0415
+
+    labels = tuple(options.labels.read_text().splitlines())
+    network = AlexNet("owt", len(labels))
+    start.initialise(network, options.weights)
+    checkpoint.save(options.output, network, checkpoint.Meta("owt", labels, git_commit=checkpoint.git_commit()))
+    print(f"checkpoint in {options.output}: {len(labels):,} classes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

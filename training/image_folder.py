@@ -1,0 +1,103 @@
+"""An image folder: ``split/class/*.jpg``, ImageNet's layout, with any number of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from alexnet_client.preprocess import UndecodableImage, decode
+from training.atomic import atomic_path
+from training.images import DataError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
+
+
+class CorruptImages(UserWarning):
+    """Some files of a folder are no images; they are named, counted and left out."""
+
+
+class ImageFolder:
+    """A split of an image folder; see :class:`training.images.ImageSet`.
+
+    Every file is decoded once, when the split is first opened, so that a corrupt one is found before the training and
+    not in epoch 40. The result is kept in ``.<split>.scan.json`` beside the split, by name, size and time of each file.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        """Open and, when files have changed, scan a split.
+
+        Raises:
+            DataError: no class folders, or no image that can be used.
+        """
+        root = folder / split
+        self.name = f"{folder.name}/{split}"
+        self.labels = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+        files = sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(f"{root} holds no images: want {root}/<class>/<image>{{{','.join(sorted(SUFFIXES))}}}")
+        corrupt = _scan(root, files)
+        for path, reason in corrupt.items():
+            warnings.warn(f"{path}: {reason}", CorruptImages, stacklevel=2)
+        if corrupt:
+            warnings.warn(f"{len(corrupt):,} of {len(files):,} files left out", CorruptImages, stacklevel=2)
+        self._files = [path for path in files if str(path) not in corrupt]
+        if not self._files:
+            raise DataError(f"{root}: none of {len(files):,} files is an image that can be used")
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        self.targets: NDArray[np.int64] = np.array([numbers[path.parent.name] for path in self._files], np.int64)
+        self.sha256 = _fingerprint(root, self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        try:
+            return decode(self.file(index)), int(self.targets[index])
+        except UndecodableImage as error:
+            raise DataError(f"{self._files[index]} was damaged after the scan: {error}") from None
+
+    def file(self, index: int) -> bytes:
+        """The file as it is."""
+        return self._files[index].read_bytes()
+
+
+def _scan(root: Path, files: list[Path]) -> dict[str, str]:
+    """Path -> reason, for every file that cannot be decoded."""
+    kept = root.with_name(f".{root.name}.scan.json")
+    fingerprint = _fingerprint(root, files)
+    try:
+        known = json.loads(kept.read_text())
+        if known["fingerprint"] == fingerprint:
+            return dict(known["corrupt"])
+    except (OSError, ValueError, KeyError):
+        pass
+    with ThreadPoolExecutor() as pool:
+        checked = tqdm(pool.map(_problem, files), f"scan {root.name}", len(files), unit="image")
+        corrupt = {str(path): reason for path, reason in zip(files, checked, strict=True) if reason}
+    with atomic_path(kept) as partial:
+        partial.write_text(json.dumps({"fingerprint": fingerprint, "corrupt": corrupt}))
+    return corrupt
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        decode(path.read_bytes())
+    except (UndecodableImage, OSError) as error:
+        return str(error)
+    return None
+
+
+def _fingerprint(root: Path, files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        total.update(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,111 @@
+"""The recipe: every number of a training run, in one small TOML file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import tomllib
+import torch
+
+from training.model import VARIANTS
+
+FOLDER = Path(__file__).parent / "recipes"
+SCHEDULES = ("one_cycle", "cosine")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class RecipeError(ValueError):
+    """A recipe that is missing, or says something it may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training run. Rates are per step, ``batch_size`` is over all processes together."""
+
+    variant: str
+    #: ``scratch``, ``imagenet-convolutions``, or a path to weights in torchvision's format.
+    start: str
+    #: Keep the convolutions as they are, and train the dense layers on their cached features.
+    freeze: bool
+    #: Principal components in which the first dense layer is trained; 0 trains it on the features themselves.
+    components: int
+    #: Training images, 0 for all of the split that validation leaves.
+    images: int
+    #: Training images held out for the curve; the test split is never touched here.
+    validation: int
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    schedule: str
+    label_smoothing: float
+    dropout: float
+    #: Random flips and shifts of the training images.
+    augment: bool
+    precision: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            RecipeError: one is out of its range.
+        """
+        for name, allowed in (("variant", VARIANTS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"{name} is {getattr(self, name)!r}: want one of {', '.join(allowed)}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("images", 0), ("validation", 0), ("components", 0)):
+            if getattr(self, name) < least:
+                raise RecipeError(f"{name} is {getattr(self, name)}: want at least {least}")
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"dropout is {self.dropout}: want at least 0 and less than 1")
+        if self.components and not self.freeze:
+            raise RecipeError("components needs freeze = true: features that move have no fixed components")
+        if self.augment and self.freeze:
+            raise RecipeError("augment needs freeze = false: cached features are of the images as they are")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values by name."""
+        return asdict(self)
+
+    def autocast(self, device: torch.device) -> bool:
+        """Whether to run in bf16: ``auto`` does where the hardware has it, and never where it is emulated."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        if device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def load(name: str) -> Recipe:
+    """Load a recipe by the name of a file in ``training/recipes``, or by path.
+
+    Raises:
+        RecipeError: there is none, it is no TOML, a key is missing, unknown or of another type.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise RecipeError(f"there is no recipe {name!r}: want one of {known}, or the path of a .toml file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from None
+    wanted = get_type_hints(Recipe)
+    unknown, missing = values.keys() - wanted.keys(), wanted.keys() - values.keys()
+    if unknown or missing:
+        raise RecipeError(f"{path}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
+    for field in fields(Recipe):
+        kind = wanted[field.name]
+        value = float(values[field.name]) if kind is float and type(values[field.name]) is int else values[field.name]
+        if type(value) is not kind:
+            raise RecipeError(f"{path}: {field.name} is {value!r}: want a {kind.__name__}")
+        values[field.name] = value
+    try:
+        return Recipe(**values)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
