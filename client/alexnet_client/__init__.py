@@ -1,1 +1,36 @@
+"""Classify and embed images with an AlexNet that Triton Inference Server serves.
 
+>>> from alexnet_client import AlexNetClient
+>>> with AlexNetClient("127.0.0.1:8001") as client:
+...     predictions = client.classify(["boot.png"])
+...     vectors = client.embed(["boot.png", "sandal.png"])
+"""
+
+from alexnet_client._client import AlexNetClient, Health, Prediction
+from alexnet_client._errors import (
+    AlexNetError,
+    DeadlineExceeded,
+    InvalidImage,
+    InvalidRequest,
+    Overloaded,
+    ServerError,
+    Unavailable,
+    UnknownModel,
+)
+from alexnet_client._images import ImageLike
+
+__all__ = [
+    "AlexNetClient",
+    "AlexNetError",
+    "DeadlineExceeded",
+    "Health",
+    "ImageLike",
+    "InvalidImage",
+    "InvalidRequest",
+    "Overloaded",
+    "Prediction",
+    "ServerError",
+    "Unavailable",
+    "UnknownModel",
+]
+__version__ = "0.1.0"

@@ -47,7 +47,7 @@ def _serve(done: dict[str, Done], started: float) -> int:
     images = open_split(pipeline.DATA, "test")
     records = {model: artefact.read(pipeline.ARTEFACTS / name) for model, name in pipeline.PUBLISHED.items()}
     _title("server")
-    with LocalServer(pipeline.REPOSITORY, free_ports=True) as server:
+    with LocalServer(pipeline.REPOSITORY, use_free_ports=True) as server:
         print(f"  gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}")
         _title(f"served accuracy, all {len(images):,} test images through gRPC")
         served = served_accuracy(server.grpc_url, records, images)

@@ -68,7 +68,7 @@ def clear_shared_memory(prefix: str) -> None:
 
 
 def clear_leftovers() -> None:
-    """Clear away what supervisors that were killed left: their name in the prefix is the process id, no longer alive."""
+    """Clear away what killed supervisors left: the prefix holds their process id, and no such process lives."""
     owners = {match[1] for region in SHARED_MEMORY.glob(f"{PREFIX}*") if (match := _OWNER.match(region.name))}
     for owner in _dead(owners):
         kill_orphans(f"{PREFIX}{owner}-")

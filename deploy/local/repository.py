@@ -32,7 +32,9 @@ def check(repository: Path) -> Checked:
     release = repository.resolve()
     folders = sorted(path.parent for path in release.glob(f"*/{CONFIG}")) if release.is_dir() else []
     if not folders:
-        raise FileNotFoundError(f"there is no model repository at {repository}: `make demo` or `export publish` makes one")
+        raise FileNotFoundError(
+            f"there is no model repository at {repository}: `make demo` or `export publish` makes one"
+        )
     refused: dict[str, str] = {}
     for folder in folders:
         versions = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))

@@ -1,4 +1,4 @@
-"""A local tritonserver: started on a checked repository, ready when it answers, watched, and stopped without a trace."""
+"""A local tritonserver: started on a checked repository, ready when it answers, watched, stopped without a trace."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class LocalServer:
     newly published release goes live without a failed request.
     """
 
-    def __init__(self, repository: Path, ports: Ports | None = None, *, use_free_ports: bool = False, work: Path = WORK):
+    def __init__(
+        self, repository: Path, ports: Ports | None = None, *, use_free_ports: bool = False, work: Path = WORK
+    ):
         """Name what to serve; nothing is started yet.
 
         Args:
@@ -152,7 +154,7 @@ class LocalServer:
     def _launch(self) -> None:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 self._command(),
                 stdout=output,
                 stderr=subprocess.STDOUT,

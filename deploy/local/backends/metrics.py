@@ -16,7 +16,9 @@ class Metrics:
         family = pb_utils.MetricFamily
         # A metric dies with its family, so both are kept.
         self._families = [
-            family("alexnet_inference_seconds", "One run of the network, without queue and transport", family.HISTOGRAM),
+            family(
+                "alexnet_inference_seconds", "One run of the network, without queue and transport", family.HISTOGRAM
+            ),
             family("alexnet_batch_images", "Images in one run of the network", family.HISTOGRAM),
             family("alexnet_images_total", "Images answered", family.COUNTER),
         ]

@@ -40,7 +40,7 @@ class TritonPythonModel:
 
     def _answer(self, results):
         problems = []
-        for index, (pixels, error, seconds) in enumerate(results):
+        for index, (_, error, seconds) in enumerate(results):
             self._seconds.observe(seconds)
             if error is None:
                 self._decoded.increment(1)

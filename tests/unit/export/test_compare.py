@@ -41,7 +41,7 @@ def test_other_shapes_and_values_that_are_not_finite_are_refused() -> None:
     one = outputs([[1.0]], [[1.0]])
     with pytest.raises(ValueError, match=r"embedding: got shape \(1, 2\), want the reference's \(1, 1\)"):
         compare(one, outputs([[1.0]], [[1.0, 2.0]]))
-    with pytest.raises(ValueError, match="probabilities: .*not finite"):
+    with pytest.raises(ValueError, match=r"probabilities: .*not finite"):
         compare(one, outputs([[np.nan]], [[1.0]]))
     with pytest.raises(ValueError, match="at least one image"):
         compare(Outputs(one.probabilities[:0], one.embedding[:0]), Outputs(one.probabilities[:0], one.embedding[:0]))

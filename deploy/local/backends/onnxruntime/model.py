@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+
 from deploy.local.backends.batching import answer, collect
 from deploy.local.backends.metrics import Metrics
 

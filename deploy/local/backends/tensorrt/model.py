@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
 from deploy.local.backends.batching import answer, collect
 from deploy.local.backends.metrics import Metrics
 
@@ -72,7 +73,9 @@ class TritonPythonModel:
         kinds = self._cuda.cudaMemcpyKind
         self._host[self._input][: len(batch)] = batch
         self._context.set_input_shape(self._input, batch.shape)
-        self._copy(self._device[self._input], self._host[self._input].ctypes.data, batch.nbytes, kinds.cudaMemcpyHostToDevice)
+        self._copy(
+            self._device[self._input], self._host[self._input].ctypes.data, batch.nbytes, kinds.cudaMemcpyHostToDevice
+        )
         if not self._context.execute_async_v3(int(self._stream)):
             raise pb_utils.TritonModelException("the engine could not run: see the server's log")
         rows = {name: self._host[name][: len(batch)] for name in wanted}

@@ -1,0 +1,89 @@
+"""What all tests share: real images, and the pipeline run once on a handful of them, by its own commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.local import LocalServer
+from training.fashion_mnist import FashionMnist, fetch
+from training.images import ImageSet
+
+ROOT = Path(__file__).parents[1]
+#: Images a class.
+TRAINING, TESTING = 135, 40
+
+
+def python(*arguments: object, status: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m ...`` in the checkout, and check its exit status."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client")))}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Path:
+    """The real data set, fetched once a checkout."""
+    folder = ROOT / "build" / "fashion-mnist"
+    fetch(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(fashion_mnist: Path) -> ImageSet:
+    """The test split of Fashion-MNIST."""
+    return FashionMnist(fashion_mnist, "test")
+
+
+@pytest.fixture(scope="session")
+def folder(fashion_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some of Fashion-MNIST as an image folder, ``split/class/*.png``."""
+    root = tmp_path_factory.mktemp("image-folder")
+    for split, count in (("train", TRAINING), ("test", TESTING)):
+        images = FashionMnist(fashion_mnist, split)
+        for number, label in enumerate(images.labels):
+            target = root / split / label.replace("/", " or ")
+            target.mkdir(parents=True)
+            for index in (images.targets == number).nonzero()[0][:count]:
+                (target / f"{index:05d}.png").write_bytes(images.file(int(index)))
+    return root
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the pipeline wrote."""
+
+    data: Path
+    checkpoint: Path
+    artefacts: Path
+    predictions: Path
+    repository: Path
+
+
+@pytest.fixture(scope="session")
+def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A small AlexNet, trained, exported, proved and published by the commands of the README."""
+    root = tmp_path_factory.mktemp("build")
+    made = Built(folder, root / "checkpoint", root / "artefacts", root / "predictions", root / "repository")
+    data, checkpoint, output = ("--data", folder), ("--checkpoint", made.checkpoint), ("--output", made.artefacts)
+    python("training", "train", "--recipe", "smoke", *data, "--output", made.checkpoint)
+    python("export", "fp32", *checkpoint, *output)
+    python("export", "int8", *data, *output)
+    python("export", "verify", "fp32", "int8-cpu", *checkpoint, *data, *output, "--predictions", made.predictions)
+    python("export", "publish", *output, "--repository", made.repository)
+    return made
+
+
+@pytest.fixture(scope="session")
+def server(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A real tritonserver on the published repository."""
+    with LocalServer(built.repository, use_free_ports=True, work=tmp_path_factory.mktemp("triton")) as running:
+        yield running
