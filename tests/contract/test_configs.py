@@ -1,0 +1,77 @@
+"""The hand-written configurations say what the contract says."""
+
+import string
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from alexnet_client import contract
+from training.model import VARIANTS, AlexNet
+
+FOLDER = Path(__file__).parents[2] / "model_repository"
+CLASSES = 7
+
+
+def config(model: str):
+    text = string.Template((FOLDER / model / "config.pbtxt").read_text()).substitute(classes=CLASSES, precision="int8")
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def tensors(entries) -> list[contract.Tensor]:
+    names = {"TYPE_UINT8": "UINT8", "TYPE_FP32": "FP32", "TYPE_STRING": "BYTES"}
+    return [contract.Tensor(e.name, names[model_config_pb2.DataType.Name(e.data_type)], tuple(e.dims)) for e in entries]
+
+
+PROBABILITIES = contract.Tensor(contract.PROBABILITIES.name, contract.PROBABILITIES.dtype, (CLASSES,))
+
+
+def test_there_is_a_configuration_for_every_model_and_no_other() -> None:
+    assert {path.parent.name for path in FOLDER.glob("*/config.pbtxt")} == {*contract.SERVED_MODELS, contract.DECODER}
+
+
+@pytest.mark.parametrize("model", [*contract.SERVED_MODELS, contract.DECODER])
+def test_names_and_limits(model: str) -> None:
+    got = config(model)
+    assert got.name == model
+    assert got.max_batch_size == contract.MAX_BATCH
+    assert got.version_policy.latest.num_versions == 1
+
+
+@pytest.mark.parametrize("model", contract.PRECISION_MODELS)
+def test_precision_models(model: str) -> None:
+    got = config(model)
+    assert tensors(got.input) == [contract.IMAGE]
+    assert tensors(got.output) == [PROBABILITIES, contract.EMBEDDING]
+    assert got.output[0].label_filename == "labels.txt"
+    assert (got.backend, got.platform) == ("", "")  # the artefact decides
+    assert got.dynamic_batching.default_queue_policy.max_queue_size > 0
+    assert got.dynamic_batching.default_queue_policy.allow_timeout_override
+    assert all(tuple(w.inputs[contract.IMAGE.name].dims) == contract.IMAGE.shape for w in got.model_warmup)
+
+
+def test_precision_models_differ_in_their_name_only() -> None:
+    first, *others = (config(model) for model in contract.PRECISION_MODELS)
+    for other in others:
+        other.name = first.name
+        assert other == first
+
+
+def test_decoder_and_ensemble() -> None:
+    decoder, ensemble = config(contract.DECODER), config(contract.ENSEMBLE)
+    assert tensors(decoder.input) == tensors(ensemble.input) == [contract.ENCODED]
+    assert tensors(decoder.output) == [contract.IMAGE]
+    assert tensors(ensemble.output) == [PROBABILITIES, contract.EMBEDDING]
+    steps = [step.model_name for step in ensemble.ensemble_scheduling.step]
+    assert steps == [contract.DECODER, contract.precision_model("int8")]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_networks_embedding_is_as_long_as_the_contract_says(variant: str) -> None:
+    assert AlexNet(variant, classes=2).classifier[-1].in_features == contract.EMBEDDING_LENGTH
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'int4': want one of fp32, fp16, int8"):
+        contract.precision_model("int4")

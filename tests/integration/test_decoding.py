@@ -1,0 +1,105 @@
+"""Image files through the served decoder: the good ones are right, the bad ones fail alone."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_client import AlexNetClient, InvalidImage
+from alexnet_client.preprocess import decode
+from deploy.local import LocalServer
+from tests.conftest import Built
+from training.images import open_split
+
+
+def png(size=(60, 40), mode="RGB", **options) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, **options).save(file, "PNG")
+    return file.getvalue()
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    Image.fromarray(noise).save(file, "JPEG")
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 40,000 x 40,000 pixels."""
+    data = bytearray(png(mode="L"))
+    data[16:24] = (40_000).to_bytes(4, "big") * 2
+    import zlib  # noqa: PLC0415
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+BAD = {
+    "empty": (b"", "empty image"),
+    "text": (b"this is no image", "no JPEG, PNG, WEBP or GIF file"),
+    "truncated jpeg": (jpeg()[:4000], "truncated or corrupt"),
+    "truncated png": (png()[:60], "truncated or corrupt"),
+    "bomb": (bomb(), "at most 50,000,000 are accepted"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_is_refused_and_its_batch_mates_are_answered(server: LocalServer, built: Built, name: str) -> None:
+    """Sixteen requests at once, one of them bad, again and again: they share dynamic batches."""
+    images = open_split(built.data, "test")
+    data, message = BAD[name]
+    with AlexNetClient(server.grpc_url, "alexnet") as client:
+        alone = [client.embed(images.file(i))[0] for i in range(15)]
+
+        def ask(number: int):
+            if number == 7:
+                with pytest.raises(InvalidImage, match=message) as caught:
+                    client.embed(data)
+                return caught.value.index
+            return client.embed(images.file(number - (number > 7)))[0]
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(ask, range(16)))
+    assert answers.pop(7) == 0
+    for got, wanted in zip(answers, alone, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_the_index_of_the_bad_one_among_many_is_named(server: LocalServer, built: Built) -> None:
+    images = open_split(built.data, "test")
+    files = [images.file(i) for i in range(64)]
+    files[45] = b"no image"
+    with (
+        AlexNetClient(server.grpc_url, "alexnet") as client,
+        pytest.raises(InvalidImage, match="image 45: got 8 bytes") as caught,
+    ):
+        client.classify(files)
+    assert caught.value.index == 45
+
+
+def test_refusals_are_counted_by_reason(server: LocalServer) -> None:
+    import urllib.request  # noqa: PLC0415
+
+    def count() -> float:
+        with urllib.request.urlopen(server.metrics_url) as answer:
+            lines = answer.read().decode().splitlines()
+        (line,) = [
+            line for line in lines if line.startswith("alexnet_rejected_images_total") and 'reason="empty"' in line
+        ]
+        return float(line.split()[-1])
+
+    before = count()
+    with AlexNetClient(server.grpc_url, "alexnet") as client, pytest.raises(InvalidImage):
+        client.embed(b"")
+    assert count() == before + 1
+
+
+def test_the_server_decodes_as_the_client_does(server: LocalServer, built: Built) -> None:
+    """One photograph-like JPEG: decoded on the server and decoded here, the same embedding."""
+    with AlexNetClient(server.grpc_url, "alexnet") as files, AlexNetClient(server.grpc_url, "alexnet_int8") as tensors:
+        np.testing.assert_array_equal(files.embed(jpeg()), tensors.embed(decode(jpeg())))

@@ -1,0 +1,170 @@
+"""A real tritonserver, asked by third-party clients."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+from alexnet_client import contract
+from deploy.local import LocalServer
+from export.compare import compare
+from export.predictors import OnnxPredictor, ServedPredictor
+from tests.conftest import Built
+from training import checkpoint
+from training.images import open_split
+from training.predictions import predict
+from training.torch_predictor import TorchPredictor
+
+
+@pytest.fixture(scope="module")
+def pixels(built: Built) -> np.ndarray:
+    """Twelve test images, ``uint8[12, 224, 224, 3]``."""
+    images = open_split(built.data, "test")
+    return np.stack([images[index][0] for index in range(0, len(images), len(images) // 12)][:12])
+
+
+def infer(client, library, model: str, tensors: dict[str, tuple[np.ndarray, str]], **options):
+    inputs = []
+    for name, (array, dtype) in tensors.items():
+        inputs.append(library.InferInput(name, list(array.shape), dtype))
+        inputs[-1].set_data_from_numpy(array)
+    return client.infer(model, inputs, **options)
+
+
+def test_everything_published_is_served(server: LocalServer) -> None:
+    assert set(server.models) == {"alexnet_fp32", "alexnet_int8", contract.DECODER, contract.ENSEMBLE}
+    assert server.refused == {}
+
+
+@pytest.mark.parametrize("library", [triton_grpc, triton_http])
+def test_tritonclient_gets_both_outputs_and_labels(server: LocalServer, pixels: np.ndarray, library) -> None:
+    url = server.grpc_url if library is triton_grpc else server.http_url
+    with library.InferenceServerClient(url) as client:
+        outputs = [
+            library.InferRequestedOutput("probabilities", class_count=2),
+            library.InferRequestedOutput("embedding"),
+        ]
+        answer = infer(client, library, "alexnet_int8", {"image": (pixels, "UINT8")}, outputs=outputs)
+        top = answer.as_numpy("probabilities")
+        assert top.shape == (12, 2)
+        probability, index, label = top[0, 0].decode().split(":")
+        assert 0 < float(probability) <= 1
+        assert label == client_labels(server)[int(index)]
+        assert answer.as_numpy("embedding").shape == (12, 4096)
+
+
+def client_labels(server: LocalServer) -> list[str]:
+    return (server.repository / "alexnet_int8" / "labels.txt").read_text().splitlines()
+
+
+def test_the_same_numbers_everywhere(server: LocalServer, built: Built) -> None:
+    """PyTorch, FP32 ONNX and served FP32, within 1e-5; what is served is what was proved, to the bit but for batching."""
+    images = open_split(built.data, "test")
+    pytorch, _ = predict(TorchPredictor(checkpoint.load(built.checkpoint).model), images, "PyTorch")
+    for name, model in (("fp32", "alexnet_fp32"), ("int8-cpu", "alexnet_int8")):
+        offline, _ = predict(OnnxPredictor(built.artefacts / name / "model.onnx"), images, name)
+        with ServedPredictor(server.grpc_url, model) as predictor:
+            served, _ = predict(predictor, images, model)
+        assert compare(offline, served).max_abs_dp <= 1e-5
+        if name == "fp32":
+            assert compare(pytorch, offline).max_abs_dp <= 1e-5
+            assert compare(pytorch, served).max_abs_dp <= 1e-5
+        else:
+            assert compare(pytorch, served).agreement >= 98
+            assert compare(pytorch, served).cosine >= 0.99
+
+
+def test_the_health_service_of_grpc_answers(server: LocalServer) -> None:
+    with grpc.insecure_channel(server.grpc_url) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert check(b"", timeout=5) == b"\x08\x01"  # HealthCheckResponse { status: SERVING }
+
+
+def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndarray) -> None:
+    def value(pattern: str) -> float:
+        with urllib.request.urlopen(server.metrics_url) as answer:
+            text = answer.read().decode()
+        return sum(float(match) for match in re.findall(rf"^{pattern} (\S+)$", text, re.MULTILINE))
+
+    images = r'alexnet_images_total\{model="alexnet_int8",version="1"\}'
+    seconds = r'alexnet_inference_seconds_count\{model="alexnet_int8",version="1"\}'
+    first_bucket = r'alexnet_inference_seconds_bucket\{model="alexnet_int8",version="1",le="0.001"\}'
+    last_bucket = r'alexnet_inference_seconds_bucket\{model="alexnet_int8",version="1",le="\+Inf"\}'
+    before = value(images), value(seconds)
+    with ServedPredictor(server.grpc_url, "alexnet_int8") as predictor:
+        predictor(pixels)
+    assert value(images) - before[0] == len(pixels)
+    assert value(seconds) > before[1]
+    assert value(first_bucket) == 0  # no run of this network takes less than a millisecond
+    assert value(last_bucket) == value(seconds)
+    assert value(r'nv_inference_count\{model="alexnet_int8",version="1"\}') >= len(pixels)
+
+
+def test_perf_analyzer_runs_against_it(server: LocalServer) -> None:
+    from deploy.loadtest.perf_analyzer import environment  # noqa: PLC0415
+
+    done = subprocess.run(
+        ["perf_analyzer", "-m", "alexnet_int8", "-u", server.grpc_url, "-i", "grpc", "--concurrency-range", "2",
+         "--measurement-mode", "count_windows", "--measurement-request-count", "20", "-s", "90"],
+        env=environment(), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "Throughput:" in done.stdout, done.stdout + done.stderr
+
+
+IMAGE = np.zeros((1, 224, 224, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("model", "tensors", "status"),
+    [
+        ("alexnet_int8", {"image": (IMAGE.astype(np.float32), "FP32")}, "INVALID_ARGUMENT"),
+        ("alexnet_int8", {"image": (IMAGE[:, :100], "UINT8")}, "INVALID_ARGUMENT"),
+        ("alexnet_int8", {"image": (IMAGE[:0], "UINT8")}, "INVALID_ARGUMENT"),
+        ("alexnet_int8", {"picture": (IMAGE, "UINT8")}, "INVALID_ARGUMENT"),
+        ("alexnet_int4", {"image": (IMAGE, "UINT8")}, "NOT_FOUND"),
+        ("alexnet", {"encoded": (np.full((10_001, 1), b"x", dtype=object), "BYTES")}, "INVALID_ARGUMENT"),
+        ("alexnet_int8", {"image": (np.repeat(IMAGE, 129, axis=0), "UINT8")}, "INVALID_ARGUMENT"),
+    ],
+    ids=["dtype", "shape", "empty", "input", "model", "10001", "129"],
+)
+def test_bad_requests_get_a_status_that_fits(server: LocalServer, model: str, tensors, status: str) -> None:
+    with (
+        triton_grpc.InferenceServerClient(server.grpc_url) as client,
+        pytest.raises(InferenceServerException) as caught,
+    ):
+        infer(client, triton_grpc, model, tensors)
+    got = caught.value.status().removeprefix("StatusCode.")
+    assert got == status or (
+        status == "NOT_FOUND" and got == "UNAVAILABLE" and "unknown model" in caught.value.message()
+    )
+
+
+def test_an_unknown_output_is_refused(server: LocalServer) -> None:
+    outputs = [triton_grpc.InferRequestedOutput("softmax")]
+    with (
+        triton_grpc.InferenceServerClient(server.grpc_url) as client,
+        pytest.raises(InferenceServerException, match="softmax") as caught,
+    ):
+        infer(client, triton_grpc, "alexnet_int8", {"image": (IMAGE, "UINT8")}, outputs=outputs)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_strangers_may_not_manage_models(server: LocalServer) -> None:
+    with (
+        triton_grpc.InferenceServerClient(server.grpc_url) as client,
+        pytest.raises(InferenceServerException, match="restricted|admin-key"),
+    ):
+        client.unload_model("alexnet_int8")
+
+
+def test_the_log_is_where_it_says(server: LocalServer) -> None:
+    assert "Started GRPCInferenceService" in Path(server.log_file).read_text()

@@ -1,0 +1,237 @@
+"""The supervisor: refuses what was changed, brings back what died, leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from alexnet_client import AlexNetClient, AlexNetError, Prediction
+from deploy.local import LocalServer, Ports, ServerError, processes
+from deploy.local.ports import PortTaken
+from export.publish import publish
+from tests.conftest import ROOT, Built
+from training.images import ImageSet, open_split
+
+
+@pytest.fixture
+def repository(built: Built, tmp_path: Path) -> Path:
+    """A repository of its own for a test that changes it."""
+    target = tmp_path / "repository"
+    publish(target, [built.artefacts / "fp32", built.artefacts / "int8-cpu"], "int8")
+    return target
+
+
+@pytest.fixture
+def test_images(built: Built) -> ImageSet:
+    return open_split(built.data, "test")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"{what}: not within {seconds} s"
+        threading.Event().wait(0.02)
+    return time.monotonic() - started
+
+
+def top1(client: AlexNetClient, file: bytes) -> list[Prediction]:
+    return client.classify(file, top_k=1)[0]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def nothing_left(prefix: str) -> bool:
+    return not list(processes.SHARED_MEMORY.glob(f"{prefix}*"))
+
+
+def test_a_flipped_byte_is_refused_by_name_and_the_rest_is_served(
+    repository: Path, tmp_path: Path, test_images: ImageSet
+) -> None:
+    flip(repository / "alexnet_int8/1/model.onnx")
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        assert server.models == ("alexnet_decode", "alexnet_fp32")
+        assert "alexnet_int8/1/model.onnx was changed after it was proved" in server.refused["alexnet_int8"]
+        assert server.refused["alexnet"] == "alexnet needs alexnet_int8, which is not served"
+        with AlexNetClient(server.grpc_url, "alexnet_fp32") as client:
+            assert top1(client, test_images.file(0))
+            assert client.health().models == ("alexnet_fp32",)
+
+
+def test_a_graph_that_does_not_load_is_refused_by_name(repository: Path, tmp_path: Path) -> None:
+    """A file whose manifest agrees, and that is no ONNX graph; and an engine where there is no GPU."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from export import manifest  # noqa: PLC0415
+
+    def put(model: str, name: str, data: bytes) -> None:
+        folder = repository / model
+        (folder / "1/model.onnx").unlink()
+        (folder / "1" / name).write_bytes(data)
+        record = manifest.read(folder / "1")
+        files = ["config.pbtxt", "labels.txt", f"1/{name}"]
+        replace(record, files=manifest.hashes(folder, files)).write(folder / "1")
+
+    put("alexnet_int8", "model.onnx", b"no graph")
+    put("alexnet_fp32", "model.plan", b"no engine")
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        assert server.models == ("alexnet_decode",)
+        assert "cannot be loaded" in server.refused["alexnet_int8"]
+        assert "an engine needs" in server.refused["alexnet_fp32"]
+
+
+def test_nothing_to_serve_is_an_error(repository: Path, tmp_path: Path) -> None:
+    for model in repository.iterdir():
+        (model / "1/manifest.json").unlink()
+    with pytest.raises(ServerError, match=r"no model can be served: .*manifest\.json is missing"):
+        LocalServer(repository, use_free_ports=True, work=tmp_path / "work").start()
+    with pytest.raises(FileNotFoundError, match="there is no model repository at"):
+        LocalServer(tmp_path / "nowhere", use_free_ports=True).start()
+
+
+def test_a_taken_port_is_named(repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} \(http\) on 127\.0\.0\.1 is taken .*--http-port"):
+            LocalServer(repository, Ports(http=port, grpc=0, metrics=0)).start()
+
+
+def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(
+    repository: Path, tmp_path: Path, test_images: ImageSet
+) -> None:
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        with AlexNetClient(server.grpc_url, "alexnet_int8", timeout=3) as client:
+            right = {i: client.embed(test_images.file(i)).tobytes() for i in range(5)}
+            (stub,) = [pid for pid, model in processes.stubs(server._process.pid).items() if model == "alexnet_int8"]
+            os.kill(stub, signal.SIGKILL)
+            killed = time.monotonic()
+            failures, answers = 0, 0
+            while answers < 20:
+                assert time.monotonic() - killed < 10, "no answer within 10 s"
+                try:
+                    for i, wanted in right.items():
+                        assert client.embed(test_images.file(i)).tobytes() == wanted
+                    answers += 1
+                except AlexNetError:
+                    failures += 1
+                    threading.Event().wait(0.05)
+            assert stub not in processes.stubs(server._process.pid)
+        with AlexNetClient(server.grpc_url, "alexnet") as client:
+            assert top1(client, test_images.file(0))  # the ensemble on top of it answers too
+        prefix = server._prefix
+    assert nothing_left(prefix)
+
+
+def test_a_killed_server_is_started_again(repository: Path, tmp_path: Path, test_images: ImageSet) -> None:
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        first = server._process.pid
+        os.kill(first, signal.SIGKILL)
+
+        def answers() -> bool:
+            try:
+                with AlexNetClient(server.grpc_url, "alexnet", timeout=2) as client:
+                    return bool(top1(client, test_images.file(0)))
+            except AlexNetError:
+                return False
+
+        wait_until(lambda: server._process is not None and server._process.pid != first, 20, "a new server")
+        wait_until(answers, 20, "an answer")
+
+
+def test_a_new_release_goes_live_without_a_failed_request(
+    repository: Path, built: Built, tmp_path: Path, test_images: ImageSet
+) -> None:
+    swapped = tmp_path / "artefacts"
+    shutil.copytree(built.artefacts, swapped)
+    labels = swapped / "int8-cpu/labels.txt"
+    from dataclasses import replace  # noqa: PLC0415
+
+    from export import manifest  # noqa: PLC0415
+
+    new = [f"new {label}" for label in labels.read_text().splitlines()]
+    labels.write_text("\n".join(new) + "\n")
+    record = manifest.read(swapped / "int8-cpu")
+    replace(record, files=manifest.hashes(swapped / "int8-cpu", record.files)).write(swapped / "int8-cpu")
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        seen: list[str] = []
+        with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
+            file = test_images.file(0)
+            seen.append(top1(client, file)[0].label)
+            publish(repository, [swapped / "fp32", swapped / "int8-cpu"], "int8")
+            started = time.monotonic()
+            while not seen[-1].startswith("new ") and time.monotonic() - started < 30:
+                seen.append(top1(client, file)[0].label)  # an error here fails the test
+            assert seen[-1] == f"new {seen[0]}"
+            assert len(seen) > 2
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_leaves_no_process_no_port_and_no_shared_memory(repository: Path, ending: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM, and a kill that the supervisor itself cannot notice; with a dead backend process on top."""
+    command = [sys.executable, "-m", "deploy.local", "--repository", str(repository), "--free-ports"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    lines = []
+    for line in running.stdout:
+        lines.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    port = int(next(line for line in lines if line.split()[:1] == ["gRPC"]).rpartition(":")[2])
+    family = psutil.Process(running.pid).children(recursive=True)
+    assert any(processes.STUB in process.name() or "stub" in process.cmdline()[0] for process in family)
+    running.send_signal(ending)
+    output, errors = running.communicate(timeout=30)
+    if ending != signal.SIGKILL:
+        assert running.returncode == 0, errors
+        assert "stopped" in output
+    gone, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
+
+
+def test_a_stop_with_a_dead_backend_process_is_quick(repository: Path, tmp_path: Path) -> None:
+    server = LocalServer(repository, use_free_ports=True, work=tmp_path / "work").start()
+    family = psutil.Process(server._process.pid).children(recursive=True)
+    server._stopping.set()  # the watcher would bring it back
+    server._watcher.join()
+    for stub in processes.stubs(server._process.pid):
+        os.kill(stub, signal.SIGKILL)
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 12
+    assert nothing_left(server._prefix)
+    assert not psutil.wait_procs(family, timeout=5)[1]
+    server.stop()
+
+
+def test_what_a_killed_supervisor_left_is_cleared_away(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    region = processes.SHARED_MEMORY / f"{processes.PREFIX}{dead.pid}-test-region"
+    own = processes.SHARED_MEMORY / f"{processes.PREFIX}{os.getpid()}-test-region"
+    region.touch()
+    own.touch()
+    try:
+        processes.clear_leftovers()
+        assert not region.exists()
+        assert own.exists()
+    finally:
+        own.unlink()
