@@ -57,6 +57,8 @@ def group() -> Iterator[Group]:
     if size == 1:
         yield Group(0, 1, device)
         return
+    if cuda:
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Group(distributed.get_rank(), size, device)

@@ -57,6 +57,8 @@ class ImageExamples:
 
     def read(self, order: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """``float32[N, 3, 224, 224]`` and ``int64[N]`` for each batch of numbers."""
+        if not order:
+            return
         numbers = self._indices[torch.cat(order).numpy()]
         for pixels, targets in batches(self._images, len(order[0]), numbers):
             inputs = normalise(torch.from_numpy(pixels))

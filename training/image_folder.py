@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,15 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 
 class CorruptImages(UserWarning):
     """Some files of a folder are no images; they are named, counted and left out."""
+
+
+class _Scan(NamedTuple):
+    """What one look at every file found."""
+
+    #: Path below the split -> why it is no image.
+    corrupt: dict[str, str]
+    #: Of the names and contents of all other files.
+    sha256: str
 
 
 class ImageFolder:
@@ -43,17 +54,16 @@ class ImageFolder:
         files = sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise DataError(f"{root} holds no images: want {root}/<class>/<image>{{{','.join(sorted(SUFFIXES))}}}")
-        corrupt = _scan(root, files)
-        for path, reason in corrupt.items():
-            warnings.warn(f"{path}: {reason}", CorruptImages, stacklevel=2)
+        corrupt, self.sha256 = _scan(root, files)
+        for name, reason in corrupt.items():
+            warnings.warn(f"{root / name}: {reason}", CorruptImages, stacklevel=2)
         if corrupt:
             warnings.warn(f"{len(corrupt):,} of {len(files):,} files left out", CorruptImages, stacklevel=2)
-        self._files = [path for path in files if str(path) not in corrupt]
+        self._files = [path for path in files if str(path.relative_to(root)) not in corrupt]
         if not self._files:
             raise DataError(f"{root}: none of {len(files):,} files is an image that can be used")
         numbers = {label: number for number, label in enumerate(self.labels)}
         self.targets: NDArray[np.int64] = np.array([numbers[path.parent.name] for path in self._files], np.int64)
-        self.sha256 = _fingerprint(root, self._files)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -69,22 +79,27 @@ class ImageFolder:
         return self._files[index].read_bytes()
 
 
-def _scan(root: Path, files: list[Path]) -> dict[str, str]:
-    """Path -> reason, for every file that cannot be decoded."""
+def _scan(root: Path, files: list[Path]) -> _Scan:
     kept = root.with_name(f".{root.name}.scan.json")
     fingerprint = _fingerprint(root, files)
     try:
         known = json.loads(kept.read_text())
         if known["fingerprint"] == fingerprint:
-            return dict(known["corrupt"])
+            return _Scan(known["corrupt"], known["sha256"])
     except (OSError, ValueError, KeyError):
         pass
+    names = [str(path.relative_to(root)) for path in files]
+    total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
         checked = tqdm(pool.map(_problem, files), f"scan {root.name}", len(files), unit="image")
-        corrupt = {str(path): reason for path, reason in zip(files, checked, strict=True) if reason}
-    with atomic_path(kept) as partial:
-        partial.write_text(json.dumps({"fingerprint": fingerprint, "corrupt": corrupt}))
-    return corrupt
+        corrupt = {name: reason for name, reason in zip(names, checked, strict=True) if reason}
+        whole = [name for name in names if name not in corrupt]
+        for name, digest in zip(whole, pool.map(lambda name: _sha256(root / name), whole), strict=True):
+            total.update(f"{name}\0{digest}\n".encode())
+    found = _Scan(corrupt, total.hexdigest())
+    with contextlib.suppress(OSError), atomic_path(kept) as partial:  # data mounted read-only: scanned every time
+        partial.write_text(json.dumps({"fingerprint": fingerprint, **found._asdict()}))
+    return found
 
 
 def _problem(path: Path) -> str | None:
@@ -95,7 +110,12 @@ def _problem(path: Path) -> str | None:
     return None
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _fingerprint(root: Path, files: list[Path]) -> str:
+    """Changes when a file does, without reading any."""
     total = hashlib.sha256()
     for path in files:
         status = path.stat()

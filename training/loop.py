@@ -99,6 +99,8 @@ def fit(
                 )
             write_metrics(metrics, history)
         group.wait()
+    if group.first:
+        write_metrics(metrics, history)  # a kill may have come between the last state and its line
     module.eval()
     return history
 
@@ -182,11 +184,12 @@ def _validate(
     if not len(validation):
         return None, None
     mine = group.share(torch.arange(len(validation)))
+    parts = list(torch.split(mine, recipe.batch_size)) if len(mine) else []
     sums = [0.0, 0.0, 0.0]
     bare = getattr(module, "module", module)  # without DistributedDataParallel, whose ranks may differ in steps here
     bare.eval()
     with torch.inference_mode():
-        for inputs, targets in validation.read(list(torch.split(mine, recipe.batch_size))):
+        for inputs, targets in validation.read(parts):
             loss, right = _forward(bare, inputs, targets, recipe, group.device)
             sums = [a + b for a, b in zip(sums, (loss.item() * len(targets), right, len(targets)), strict=True)]
     loss_sum, right_sum, seen = group.total(sums)

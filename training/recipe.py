@@ -57,11 +57,15 @@ class Recipe:
         for name, allowed in (("variant", VARIANTS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"{name} is {getattr(self, name)!r}: want one of {', '.join(allowed)}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("images", 0), ("validation", 0), ("components", 0)):
+        for name in ("epochs", "batch_size", "images", "validation", "components", "seed"):
+            least = int(name in ("epochs", "batch_size"))
             if getattr(self, name) < least:
                 raise RecipeError(f"{name} is {getattr(self, name)}: want at least {least}")
-        if not 0 <= self.dropout < 1:
-            raise RecipeError(f"dropout is {self.dropout}: want at least 0 and less than 1")
+        for name in ("dropout", "momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}: want at least 0 and less than 1")
+        if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf"):
+            raise RecipeError(f"lr is {self.lr}, weight_decay {self.weight_decay}: want lr > 0 and weight_decay >= 0")
         if self.components and not self.freeze:
             raise RecipeError("components needs freeze = true: features that move have no fixed components")
         if self.augment and self.freeze:

@@ -101,15 +101,13 @@ def _dense(
 ) -> list[Epoch]:
     """Train the dense layers on the features of the frozen convolutions."""
     everything = np.concatenate(numbers)
-    if not group.first:
-        group.wait()  # the first computes the features, the others read them
-    features = cached_features(network.features, images, everything, state, group.device)
-    if group.first:
-        group.wait()
+    bf16 = recipe.autocast(group.device)
+    features = cached_features(network.features, images, everything, state, group, bf16)
     targets = torch.from_numpy(images.targets[everything])
     if not recipe.components:
         return _fit_split(network.classifier, features, targets, len(numbers[0]), recipe, group, state, metrics)
-    coordinates = PrincipalCoordinates.fit(features[:PRINCIPAL_SAMPLE].float(), recipe.components, recipe.seed)
+    sample = features[: min(len(numbers[0]), PRINCIPAL_SAMPLE)].float()
+    coordinates = PrincipalCoordinates.fit(sample, recipe.components, recipe.seed)
     inputs = torch.cat([coordinates(part.float()) for part in torch.split(features, PRINCIPAL_SAMPLE)])
     del features
     # Dropout goes where the paper has it, on the outputs of both hidden layers: coordinates are not to be dropped.
@@ -118,7 +116,7 @@ def _dense(
     head = nn.Sequential(first, *hidden, dropout, logits)
     history = _fit_split(head, inputs, targets, len(numbers[0]), recipe, group, state, metrics)
     folded = network.classifier[1]
-    folded.weight.data, folded.bias.data = coordinates.fold(first)
+    folded.weight.data, folded.bias.data = coordinates.fold(first.cpu())
     return history
 
 
@@ -146,8 +144,11 @@ def _choose(recipe: Recipe, images: ImageSet) -> tuple[NDArray[np.int64], NDArra
             f"{images.name} has {len(images):,}"
         )
     order = np.random.default_rng(recipe.seed).permutation(len(images))
-    rest = order[recipe.validation :]
-    return rest[: recipe.images or None], order[: recipe.validation]
+    rest = order[recipe.validation :][: recipe.images or None]
+    most = min(len(rest), PRINCIPAL_SAMPLE)
+    if recipe.components > most:
+        raise TrainingError(f"the recipe wants {recipe.components:,} components of {most:,} images: want fewer")
+    return rest, order[: recipe.validation]
 
 
 def _prepare(state: Path, recipe: Recipe, images: ImageSet) -> None:
