@@ -109,6 +109,9 @@ def _stage(
         _configure(source / name, model, values)
         (model / str(number)).mkdir()
         names = [CONFIG]
+        if name == ENSEMBLE:
+            shutil.copyfile(records[0][0] / artefact.LABELS_FILE, model / artefact.LABELS_FILE)
+            names.append(artefact.LABELS_FILE)
         for path in sorted((source / name).glob("1/*.py")):
             shutil.copyfile(path, model / str(number) / path.name)
             names.append(f"{number}/{path.name}")

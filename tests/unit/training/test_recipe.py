@@ -1,0 +1,78 @@
+"""Recipes: each shipped one loads, and every mistake is named."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training import recipe
+from training.recipe import RecipeError
+
+
+@pytest.mark.parametrize("path", sorted(recipe.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_by_name(path: Path) -> None:
+    assert recipe.load(path.stem) == recipe.load(str(path))
+
+
+def test_imagenets_has_the_papers_90_epochs() -> None:
+    imagenet = recipe.load("imagenet")
+    assert (imagenet.epochs, imagenet.batch_size, imagenet.momentum, imagenet.weight_decay) == (90, 128, 0.9, 5e-4)
+
+
+def written(tmp_path: Path, old: str, new: str) -> str:
+    text = (recipe.FOLDER / "demo.toml").read_text()
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 3", "epoch = 3", r"unknown keys \['epoch'\], missing keys \['epochs'\]"),
+        ("epochs = 3", "epochs = 3.5", r"epochs is 3\.5: want a int"),
+        ("epochs = 3", "epochs = 0", "epochs is 0: want at least 1"),
+        ("freeze = true", "freeze = 1", "freeze is 1: want a bool"),
+        ('variant = "owt"', 'variant = "vgg"', "variant is 'vgg': want one of owt, paper"),
+        ('schedule = "one_cycle"', 'schedule = "step"', "schedule is 'step'"),
+        ("dropout = 0.5", "dropout = 1", "dropout is 1.0: want at least 0 and less than 1"),
+        ("freeze = true", "freeze = false", "components needs freeze = true"),
+        ("augment = false", "augment = true", "augment needs freeze = false"),
+        ("epochs = 3", "epochs =", "is no TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe.load(written(tmp_path, old, new))
+
+
+def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
+    assert recipe.load(written(tmp_path, "lr = 0.05", "lr = 1")).lr == 1.0
+
+
+def test_an_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(RecipeError, match="there is no recipe 'demmo': want one of demo, fashion_mnist, imagenet, smoke"):
+        recipe.load("demmo")
+
+
+@given(st.text())
+def test_any_text_is_a_recipe_or_a_recipe_error(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any.toml"
+        path.write_bytes(text.encode("utf-8", "replace"))
+        with pytest.raises(RecipeError):
+            recipe.load(str(path))
+
+
+def test_precision_follows_the_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native})
+        assert recipe.load("demo").autocast(cpu) is native
+    assert recipe.load(written(tmp_path, 'precision = "auto"', 'precision = "bf16"')).autocast(cpu)
+    assert not recipe.load(written(tmp_path, 'precision = "auto"', 'precision = "fp32"')).autocast(cpu)
