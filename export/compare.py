@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.predictor import Outputs
 
@@ -71,7 +72,7 @@ def compare(reference: Outputs, candidate: Outputs) -> Comparison:
     )
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Row by row. Two zero vectors are alike, a zero and another vector are not."""
     product = np.einsum("nd,nd->n", a, b, dtype=np.float64)
     norms = np.sqrt(np.einsum("nd,nd->n", a, a, dtype=np.float64) * np.einsum("nd,nd->n", b, b, dtype=np.float64))

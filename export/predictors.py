@@ -20,8 +20,12 @@ from training.predictor import Outputs
 class OnnxPredictor:
     """An ONNX graph under ONNX Runtime, on the CPU."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, *, literal: bool = False) -> None:
         """Load ``path``, with ``threads`` intra-operator threads (all cores by default).
+
+        Args:
+            literal: run every node as it is written, Q/DQ as float arithmetic, instead of fusing them into 8-bit
+                kernels. So a graph made for other hardware is judged by its numbers and not by this CPU's kernels.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -31,6 +35,8 @@ class OnnxPredictor:
             raise FileNotFoundError(f"there is no ONNX graph at {path}: export it first")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
+        if literal:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: NDArray[np.uint8]) -> Outputs:

@@ -9,6 +9,7 @@ The image is not calibrated: normalisation is (x - 128) / 128, so the pixels are
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from alexnet_client.contract import IMAGE, PIXEL_SCALE, PIXEL_ZERO
 from export.onnx_file import strip_traces, write_graph
+from export.rounding import round_weights
 
 #: Softmax stays in float: its 8-bit form has a fixed scale of 1/256. Cast, Sub and Div are the normalisation.
 QUANTISED_OPS = ("Conv", "Gemm", "MaxPool", "Relu", "Reshape")
@@ -37,6 +39,8 @@ class Scheme:
     symmetric: bool
     #: Weights in 7 bits.
     reduce_range: bool
+    #: Weights are -weight_steps ... weight_steps times their channel's scale.
+    weight_steps: int
     #: Zero point of the normalised pixels at scale 1/128.
     pixel_zero: int
 
@@ -44,8 +48,8 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("cpu", QuantType.QUInt8, symmetric=False, reduce_range=True, pixel_zero=PIXEL_ZERO),
-        Scheme("tensorrt", QuantType.QInt8, symmetric=True, reduce_range=False, pixel_zero=0),
+        Scheme("cpu", QuantType.QUInt8, symmetric=False, reduce_range=True, weight_steps=64, pixel_zero=PIXEL_ZERO),
+        Scheme("tensorrt", QuantType.QInt8, symmetric=True, reduce_range=False, weight_steps=127, pixel_zero=0),
     )
 }
 
@@ -59,6 +63,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {IMAGE.name: batch}
 
 
+def _advice(record: logging.LogRecord) -> bool:
+    """ONNX Runtime advises to infer shapes and fuse first; shapes are there, and Q/DQ fuses."""
+    return "pre-processing" not in record.getMessage()
+
+
 def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArray[np.uint8]]) -> None:
     """Quantise the FP32 graph ``source`` into ``target``, atomically; the same inputs give the same bytes.
 
@@ -69,13 +78,17 @@ def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArr
         ValueError: ``source`` is not a graph that this exporter wrote.
         OSError: ``target`` could not be written.
     """
-    pixels = _normalised_pixels(onnx.load(source))
+    graph = onnx.load(source)
+    pixels = _normalised_pixels(graph)
+    round_weights(graph, scheme.weight_steps)
     zero = np.array(scheme.pixel_zero, np.int8 if scheme.symmetric else np.uint8)
     scale = np.array(1 / PIXEL_SCALE, np.float32)
+    logging.getLogger().addFilter(_advice)
     with tempfile.TemporaryDirectory() as folder:
-        quantised = Path(folder) / target.name
+        rounded, quantised = Path(folder) / "rounded.onnx", Path(folder) / "quantised.onnx"
+        onnx.save(graph, rounded)
         quantize_static(
-            source,
+            rounded,
             quantised,
             _Reader(batches),
             quant_format=QuantFormat.QDQ,
@@ -92,6 +105,7 @@ def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArr
             },
         )
         graph = onnx.load(quantised)
+    _free_logits(graph.graph)
     if not scheme.symmetric:
         _feed_pixels(graph, pixels)
     strip_traces(graph)
@@ -117,6 +131,18 @@ def _feed_pixels(model: onnx.ModelProto, pixels: str) -> None:
     kept = [node for node in graph.node if node.name not in dead]
     del graph.node[:]
     graph.node.extend([feed, *kept])
+    _drop_unused_initializers(graph)
+
+
+def _free_logits(graph: onnx.GraphProto) -> None:
+    """Take the 8-bit step off the logits: the last layer's sums are exact, and Softmax wants them in float."""
+    producers = {output: node for node in graph.node for output in node.output}
+    softmax = next(node for node in graph.node if node.op_type == "Softmax")
+    dequantise = producers[softmax.input[0]]
+    quantise = producers[dequantise.input[0]]
+    softmax.input[0] = quantise.input[0]
+    for node in (dequantise, quantise):
+        graph.node.remove(node)
     _drop_unused_initializers(graph)
 
 

@@ -48,9 +48,8 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> man
             raise manifest.ManifestError(f"{folder} was made from another graph than {parent}: export it again")
         fp32 = OnnxPredictor(parent / artefact.MODEL_FILE)
         reference, labels = cached(cache, str(record.parent), fp32, images, "FP32 ONNX")
-    candidate, _ = cached(
-        cache, record.files[artefact.MODEL_FILE], OnnxPredictor(folder / artefact.MODEL_FILE), images, folder.name
-    )
+    judged = OnnxPredictor(folder / artefact.MODEL_FILE, literal=record.recipe.get("scheme") == "tensorrt")
+    candidate, _ = cached(cache, record.files[artefact.MODEL_FILE], judged, images, folder.name)
     comparison = compare(reference, candidate)
     wanted = score(reference.probabilities, labels, images.labels)
     got = score(candidate.probabilities, labels, images.labels)

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 BUILD = Path("build")
+LABELS = Path(__file__).parent / "labels"
 DESCRIPTION = """\
 Make AlexNet's weights.
 
   python -m training fetch fashion-mnist             the data set, checked by its SHA-256
   python -m training train --recipe demo             recipe + data -> build/checkpoint; run again to go on
   python -m training evaluate                        top-1, top-5, per class, confusion matrix on the test split
-  python -m training import --weights alexnet.pth --labels labels.txt
+  python -m training import --weights alexnet.pth --labels imagenet
                                                      public weights in torchvision's format -> checkpoint, no training
 
 Many devices: torchrun --nproc-per-node 8 -m training train --recipe imagenet --data /data/imagenet
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         )
     imported = commands.add_parser("import", help="make a checkpoint of public weights")
     imported.add_argument("--weights", required=True, help=".pth or .safetensors, torchvision's names")
-    imported.add_argument("--labels", type=Path, required=True, help="text file, one label a line, in order")
+    imported.add_argument("--labels", required=True, help="imagenet, or a text file with one label a line, in order")
     imported.add_argument("--output", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
     return root
 
@@ -102,6 +103,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     source = checkpoint.load(options.checkpoint)
     images = open_split(options.data, options.split)
+    if images.labels != source.meta.labels:
+        raise ValueError(
+            f"{options.checkpoint} knows the classes {_some(source.meta.labels)}, {images.name} has "
+            f"{_some(images.labels)}: want the same ones, give --data"
+        )
     outputs, targets = cached(options.predictions, source.sha256, TorchPredictor(source.model), images, "PyTorch")
     evaluation = score(outputs.probabilities, targets, source.meta.labels)
     write(evaluation, options.output)
@@ -112,13 +118,20 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"  {label:12} {'no image' if accuracy is None else f'{accuracy:.1f} %'}")
 
 
+def _some(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:3]) + (f"... ({len(labels):,})" if len(labels) > 3 else "")
+
+
 def _import(options: argparse.Namespace) -> None:
     from training import checkpoint, start  # noqa: PLC0415
     from training.model import AlexNet  # noqa: PLC0415
 
-    labels = tuple(options.labels.read_text().splitlines())
+    path = LABELS / f"{options.labels}.txt" if options.labels == "imagenet" else Path(options.labels)
+    labels = tuple(path.read_text().strip().splitlines())
+    if not all(labels):
+        raise ValueError(f"{path} is empty or has an empty line: want one label a line, in the order of the classes")
     network = AlexNet("owt", len(labels))
-    start.initialise(network, options.weights)
+    start.initialise(network, options.weights, whole=True)
     checkpoint.save(options.output, network, checkpoint.Meta("owt", labels, git_commit=checkpoint.git_commit()))
     print(f"checkpoint in {options.output}: {len(labels):,} classes")
 

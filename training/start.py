@@ -20,12 +20,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from alexnet_client.contract import PIXEL_SCALE, PIXEL_ZERO
+from training import checkpoint
 from training.atomic import atomic_path
 from training.model import AlexNet
 
 SCRATCH = "scratch"
 CONVOLUTIONS = "imagenet-convolutions"
 DOWNLOADS = Path("build/downloads")
+#: The last layer, the only one that depends on the classes.
+HEAD = "classifier.6"
 
 #: ImageNet's channel means and deviations, of pixels in [0, 1], with which the public weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,12 +44,13 @@ class WeightsError(ValueError):
     """Weights that are missing, damaged, unsafe, or of another network."""
 
 
-def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS) -> None:
+def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS, *, whole: bool = False) -> None:
     """Give a network its first weights, in place.
 
     Args:
         start: ``scratch`` leaves it random, ``imagenet-convolutions`` fetches the five convolutions, anything else is
-            the path of a ``.pth`` or ``.safetensors`` file in torchvision's format.
+            the path of a checkpoint's folder, or of a ``.pth`` or ``.safetensors`` file in torchvision's format.
+        whole: refuse a start that leaves any layer random.
 
     Raises:
         WeightsError: the weights are missing, unsafe or do not fit.
@@ -57,16 +61,27 @@ def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS) -> Non
         if network.variant != "owt":
             raise WeightsError(f"{CONVOLUTIONS} fit the variant 'owt' only, this network is {network.variant!r}")
         weights = read_convolutions(fetch_convolutions(downloads))
+        fold_normalisation(weights)
+    elif Path(start).is_dir():
+        weights = dict(checkpoint.load(Path(start)).model.state_dict())  # takes our pixels already
+    elif (Path(start).parent / checkpoint.META_FILE).is_file():
+        raise WeightsError(f"{start} belongs to a checkpoint: give its folder, {Path(start).parent}")
     else:
         weights = read(Path(start))
-        head = "classifier.6.weight"
-        if head in weights and len(weights[head]) != network.classifier[-1].out_features:
-            del weights[head], weights["classifier.6.bias"]  # other classes: everything but the last layer carries over
-    fold_normalisation(weights)
+        fold_normalisation(weights)
     wanted = network.state_dict()
+    classes, given = network.classifier[-1].out_features, len(weights.get(f"{HEAD}.bias", ()))
+    if given and given != classes:
+        if whole:
+            raise WeightsError(
+                f"{start} is for {given:,} classes, there are {classes:,} labels: give one for each class"
+            )
+        del weights[f"{HEAD}.weight"], weights[f"{HEAD}.bias"]  # everything but the last layer carries over
     strange = [name for name in weights if name not in wanted or weights[name].shape != wanted[name].shape]
     if strange or not weights:
         raise WeightsError(f"{start} holds weights of another network: {', '.join(strange) or 'none at all'}")
+    if whole and len(weights) < len(wanted):
+        raise WeightsError(f"{start} lacks {', '.join(name for name in wanted if name not in weights)}")
     network.load_state_dict(weights, strict=False)
 
 

@@ -33,7 +33,7 @@ def bomb() -> bytes:
     """A PNG whose header promises 40,000 x 40,000 pixels."""
     data = bytearray(png(mode="L"))
     data[16:24] = (40_000).to_bytes(4, "big") * 2
-    import zlib  # noqa: PLC0415
+    import zlib
 
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     return bytes(data)
@@ -83,7 +83,7 @@ def test_the_index_of_the_bad_one_among_many_is_named(server: LocalServer, built
 
 
 def test_refusals_are_counted_by_reason(server: LocalServer) -> None:
-    import urllib.request  # noqa: PLC0415
+    import urllib.request
 
     def count() -> float:
         with urllib.request.urlopen(server.metrics_url) as answer:

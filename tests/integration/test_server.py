@@ -110,7 +110,7 @@ def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndar
 
 
 def test_perf_analyzer_runs_against_it(server: LocalServer) -> None:
-    from deploy.loadtest.perf_analyzer import environment  # noqa: PLC0415
+    from deploy.loadtest.perf_analyzer import environment
 
     done = subprocess.run(
         ["perf_analyzer", "-m", "alexnet_int8", "-u", server.grpc_url, "-i", "grpc", "--concurrency-range", "2",

@@ -74,9 +74,9 @@ def test_a_flipped_byte_is_refused_by_name_and_the_rest_is_served(
 
 def test_a_graph_that_does_not_load_is_refused_by_name(repository: Path, tmp_path: Path) -> None:
     """A file whose manifest agrees, and that is no ONNX graph; and an engine where there is no GPU."""
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from export import manifest  # noqa: PLC0415
+    from export import manifest
 
     def put(model: str, name: str, data: bytes) -> None:
         folder = repository / model
@@ -160,9 +160,9 @@ def test_a_new_release_goes_live_without_a_failed_request(
     swapped = tmp_path / "artefacts"
     shutil.copytree(built.artefacts, swapped)
     labels = swapped / "int8-cpu/labels.txt"
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from export import manifest  # noqa: PLC0415
+    from export import manifest
 
     new = [f"new {label}" for label in labels.read_text().splitlines()]
     labels.write_text("\n".join(new) + "\n")
@@ -200,7 +200,7 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(repository: 
     if ending != signal.SIGKILL:
         assert running.returncode == 0, errors
         assert "stopped" in output
-    gone, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0

@@ -130,7 +130,7 @@ def test_augmentation_flips_and_shifts_and_does_nothing_else() -> None:
         got = augment(image)
         assert got.shape == image.shape
         centre = got[0, 0, 20, 20].item()
-        row, column = divmod(centre, 40)
+        row, _ = divmod(centre, 40)
         assert abs(row - 20) <= 16
         step = (got[0, 0, 20, 21] - got[0, 0, 20, 20]).item()
         assert step in (1, -1)

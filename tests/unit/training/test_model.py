@@ -32,7 +32,9 @@ def test_owt_has_the_published_number_of_parameters_and_torchvisions_names() -> 
 
 def test_paper_has_the_number_of_parameters_that_its_figure_2_gives() -> None:
     # kernels x (depth seen by one of the two groups) x side x side + biases, then the dense layers
-    convolutions = 96 * 3 * 121 + 96 + 256 * 48 * 25 + 256 + 384 * 256 * 9 + 384 + 384 * 192 * 9 + 384 + 256 * 192 * 9 + 256
+    convolutions = (
+        96 * 3 * 121 + 96 + 256 * 48 * 25 + 256 + 384 * 256 * 9 + 384 + 384 * 192 * 9 + 384 + 256 * 192 * 9 + 256
+    )
     dense = 4096 * 9216 + 4096 + 4096 * 4096 + 4096 + 1000 * 4096 + 1000
     assert count(AlexNet("paper")) == convolutions + dense == 60_965_224
 

@@ -54,7 +54,9 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_lists_those_there_are() -> None:
-    with pytest.raises(RecipeError, match="there is no recipe 'demmo': want one of demo, fashion_mnist, imagenet, smoke"):
+    with pytest.raises(
+        RecipeError, match="there is no recipe 'demmo': want one of demo, fashion_mnist, imagenet, smoke"
+    ):
         recipe.load("demmo")
 
 

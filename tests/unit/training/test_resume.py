@@ -21,7 +21,7 @@ from training.train import METRICS_FILE, STATE
 
 def written(path: Path, **changes: object) -> Path:
     """The recipe ``smoke``, smaller still, with random convolutions so that nothing is downloaded."""
-    small = {"start": "scratch", "components": 24, "images": 64, "validation": 9, "epochs": 4, "batch_size": 16}
+    small = {"start": "scratch", "components": 24, "images": 64, "validation": 9, "epochs": 3, "batch_size": 16}
     values = {**recipe.load("smoke").as_dict(), **small, **changes}
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
     return path
@@ -53,32 +53,31 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_weights(
     assert main(arguments(recipe_file, folder, undisturbed)) == 0
     progress = len(capfd.readouterr().err)
     command = arguments(recipe_file, folder, killed)
-    assert b"epoch 3/4" in kill_after(command, b"epoch 3/4")
+    assert b"epoch 2/3" in kill_after(command, b"epoch 2/3")
     assert (killed / STATE / "state.pt").is_file()
     assert not (killed / WEIGHTS_FILE).exists()
     moment = random.randrange(progress)
-    resumed = kill_after(command, moment)
+    kill_after(command, moment)
     last = python("training", *command)
-    assert b"resuming after epoch" in resumed + last.stderr.encode()
+    assert "resuming after epoch" in capfd.readouterr().out + last.stdout
     for name in (WEIGHTS_FILE, META_FILE):
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), f"{name}, killed after {moment} bytes"
-    assert [line["epoch"] for line in metrics(killed)] == [1, 2, 3, 4]
+    assert [line["epoch"] for line in metrics(killed)] == [1, 2, 3]
     assert not (killed / STATE).exists()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
-        {"components": 0},
-        {"freeze": False, "components": 0, "images": 24, "batch_size": 8, "epochs": 2, "validation": 1, "lr": 0.01},
+        {"images": 48, "epochs": 2},
+        {"freeze": False, "components": 0, "images": 16, "batch_size": 8, "epochs": 1, "validation": 1, "lr": 0.01},
     ],
-    ids=["principal", "features", "all-layers"],
+    ids=["dense-layers", "all-layers"],
 )
 def test_two_processes_learn_as_one_does_with_the_same_batch(
     folder: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    recipe_file = written(tmp_path / "small.toml", **{"dropout": 0.0, "epochs": 2, "images": 48, **changes})
+    recipe_file = written(tmp_path / "small.toml", **{"dropout": 0.0, **changes})
     one, two = tmp_path / "one", tmp_path / "two"
     assert main(arguments(recipe_file, folder, one)) == 0
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training")
