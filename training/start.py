@@ -55,7 +55,7 @@ def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS, *, who
     Raises:
         WeightsError: the weights are missing, unsafe or do not fit.
     """
-    if start == SCRATCH:
+    if start == SCRATCH and not whole:
         return
     if start == CONVOLUTIONS:
         if network.variant != "owt":
@@ -64,7 +64,7 @@ def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS, *, who
         fold_normalisation(weights)
     elif Path(start).is_dir():
         weights = dict(checkpoint.load(Path(start)).model.state_dict())  # takes our pixels already
-    elif (Path(start).parent / checkpoint.META_FILE).is_file():
+    elif Path(start).name == checkpoint.WEIGHTS_FILE and Path(start).with_name(checkpoint.META_FILE).is_file():
         raise WeightsError(f"{start} belongs to a checkpoint: give its folder, {Path(start).parent}")
     else:
         weights = read(Path(start))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import contract
+from deploy.loadtest.perf_analyzer import measure
+from deploy.loadtest.photograph import photograph
 from deploy.local import LocalServer
 from export.compare import compare
 from export.predictors import OnnxPredictor, ServedPredictor
@@ -67,7 +68,7 @@ def client_labels(server: LocalServer) -> list[str]:
 
 
 def test_the_same_numbers_everywhere(server: LocalServer, built: Built) -> None:
-    """PyTorch, FP32 ONNX and served FP32, within 1e-5; what is served is what was proved, to the bit but for batching."""
+    """PyTorch, FP32 ONNX and served FP32 within 1e-5, and what is served is what was proved."""
     images = open_split(built.data, "test")
     pytorch, _ = predict(TorchPredictor(checkpoint.load(built.checkpoint).model), images, "PyTorch")
     for name, model in (("fp32", "alexnet_fp32"), ("int8-cpu", "alexnet_int8")):
@@ -110,14 +111,10 @@ def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndar
 
 
 def test_perf_analyzer_runs_against_it(server: LocalServer) -> None:
-    from deploy.loadtest.perf_analyzer import environment
-
-    done = subprocess.run(
-        ["perf_analyzer", "-m", "alexnet_int8", "-u", server.grpc_url, "-i", "grpc", "--concurrency-range", "2",
-         "--measurement-mode", "count_windows", "--measurement-request-count", "20", "-s", "90"],
-        env=environment(), capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert "Throughput:" in done.stdout, done.stdout + done.stderr
+    got = measure(server.grpc_url, "alexnet_int8", callers=2, seconds=1.5)
+    assert got.images_per_second > 1
+    assert 0 < got.p50_ms <= got.p99_ms
+    assert measure(server.grpc_url, "alexnet", callers=2, seconds=1.5, file=photograph()).images_per_second > 1
 
 
 IMAGE = np.zeros((1, 224, 224, 3), np.uint8)

@@ -80,6 +80,13 @@ def test_weights_that_would_leave_a_layer_random_are_not_imported(labels: Path, 
     assert "some.safetensors lacks classifier.1.weight, classifier.1.bias" in capsys.readouterr().err
 
 
+def test_random_weights_are_no_public_weights(labels: Path, tmp_path: Path, capsys) -> None:
+    command = ["import", "--weights", "scratch", "--labels", str(labels), "--output", str(tmp_path / "got")]
+    assert main(command) == 1
+    assert "there is no weights file scratch" in capsys.readouterr().err
+    assert not (tmp_path / "got").exists()
+
+
 def test_a_checkpoint_is_a_start_and_its_normalisation_is_not_folded_twice(tmp_path: Path) -> None:
     torch.manual_seed(3)
     trained, other = AlexNet(classes=3), AlexNet(classes=2)
