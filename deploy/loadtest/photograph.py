@@ -1,4 +1,4 @@
-"""A photograph to load the decoder with: synthetic, the same every time, as large as a real one and as hard to decode."""
+"""A photograph to load the decoder with: synthetic, always the same, as large as a real one and as hard to decode."""
 
 from __future__ import annotations
 
