@@ -128,7 +128,7 @@ def _import(options: argparse.Namespace) -> None:
 
     path = LABELS / f"{options.labels}.txt" if options.labels == "imagenet" else Path(options.labels)
     labels = tuple(path.read_text().strip().splitlines())
-    if not all(labels):
+    if not labels or not all(labels):
         raise ValueError(f"{path} is empty or has an empty line: want one label a line, in the order of the classes")
     network = AlexNet("owt", len(labels))
     start.initialise(network, options.weights, whole=True)

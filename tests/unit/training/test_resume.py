@@ -90,5 +90,15 @@ def test_two_processes_learn_as_one_does_with_the_same_batch(
         torch.testing.assert_close(got[name], value, atol=1e-4, rtol=1e-2)
 
 
+def test_more_components_than_images_are_refused_before_the_features_are_computed(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe_file = written(tmp_path / "small.toml", components=65)
+    assert main(arguments(recipe_file, folder, tmp_path / "got")) == 1
+    error = capfd.readouterr().err
+    assert "wants 65 components of 64 images: want fewer" in error
+    assert "features" not in error
+
+
 def metrics(output: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (output / METRICS_FILE).read_text().splitlines()]
