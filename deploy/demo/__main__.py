@@ -7,6 +7,7 @@ import json
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from deploy.demo import pipeline, show
@@ -30,11 +31,16 @@ def main() -> int:
     """Run the pipeline, serve the repository, ask it, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=main.__doc__)
     parser.add_argument("--recipe", default="demo", help="training recipe (%(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=pipeline.DATA, help="an image folder, split/class/*.jpg, in place of Fashion-MNIST"
+    )
     options = parser.parse_args()
     started = time.monotonic()
     try:
-        done = {stage.name: run(stage, pipeline.DEMO / "stages") for stage in pipeline.stages(options.recipe)}
-        return _serve(done, started)
+        done = {
+            stage.name: run(stage, pipeline.DEMO / "stages") for stage in pipeline.stages(options.recipe, options.data)
+        }
+        return _serve(options.data, done, started)
     except (StageFailed, manifest.ManifestError, OSError) as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 1
@@ -43,8 +49,8 @@ def main() -> int:
         return 130
 
 
-def _serve(done: dict[str, Done], started: float) -> int:
-    images = open_split(pipeline.DATA, "test")
+def _serve(data: Path, done: dict[str, Done], started: float) -> int:
+    images = open_split(data, "test")
     records = {model: artefact.read(pipeline.ARTEFACTS / name) for model, name in pipeline.PUBLISHED.items()}
     _title("server")
     with LocalServer(pipeline.REPOSITORY, use_free_ports=True) as server:

@@ -7,6 +7,8 @@ from pathlib import Path
 from alexnet_client import contract
 from deploy.demo.stage import Stage
 
+#: The checkout, whose code is an input of every stage.
+ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path("build")
 DATA = BUILD / "fashion-mnist"
 CHECKPOINT = BUILD / "checkpoint"
@@ -20,20 +22,21 @@ DEMO = BUILD / "demo"
 PUBLISHED = {"alexnet_fp32": "fp32", "alexnet_int8": "int8-cpu"}
 ENSEMBLE_PRECISION = "int8"
 
-_CONTRACT = (Path(contract.__file__), Path(contract.__file__).with_name("preprocess.py"), Path("constraints.txt"))
-_TRAINING = (Path("training"), *_CONTRACT)
-_EXPORT = (Path("export"), *_TRAINING)
+_CONTRACT = (Path(contract.__file__), Path(contract.__file__).with_name("preprocess.py"), ROOT / "constraints.txt")
+_TRAINING = (ROOT / "training", *_CONTRACT)
+_EXPORT = (ROOT / "export", *_TRAINING)
 
 
-def stages(recipe: str, data: Path = DATA) -> list[Stage]:
-    """Every stage from the data set to the published repository, in order."""
+def stages(recipe: str, data: Path) -> list[Stage]:
+    """Every stage from the data set to the published repository, in order; other data than ours is not fetched."""
+    fetch = Stage("dataset", ("training", "fetch", "fashion-mnist", "--output", str(DATA)), [], [DATA])
     where = ("--data", str(data))
     made_from = ("--checkpoint", str(CHECKPOINT))
     artefacts = [ARTEFACTS / name for name in PUBLISHED.values()]
     graphs = [folder / "model.onnx" for folder in artefacts]
     weights = CHECKPOINT / "model.safetensors"
     return [
-        Stage("dataset", ("training", "fetch", "fashion-mnist", "--output", str(data)), [], [data]),
+        *([fetch] if data == DATA else []),
         Stage(
             "training",
             ("training", "train", "--recipe", recipe, *where, "--output", str(CHECKPOINT)),
@@ -57,7 +60,7 @@ def stages(recipe: str, data: Path = DATA) -> list[Stage]:
         Stage(
             "publishing",
             ("export", "publish", "--precision", ENSEMBLE_PRECISION, *PUBLISHED.values()),
-            [*artefacts, Path("model_repository"), *_EXPORT],
+            [*artefacts, ROOT / "model_repository", *_EXPORT],
             [REPOSITORY],
         ),
     ]

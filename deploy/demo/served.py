@@ -24,7 +24,9 @@ from training.predictions import cached
 
 FILES_A_CALL = 256
 #: What decides a served answer beside the artefact.
-SERVER = (Path("deploy/local"), Path("model_repository"), Path("client/alexnet_client"), Path("constraints.txt"))
+SERVER = tuple(
+    pipeline.ROOT / part for part in ("deploy/local", "model_repository", "client/alexnet_client", "constraints.txt")
+)
 
 
 @dataclass(frozen=True, slots=True)

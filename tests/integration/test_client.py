@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -249,7 +250,8 @@ def test_the_wheel_installs_alone_and_works_from_there(server: LocalServer, file
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     pip = [tmp_path / "venv/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", root / "constraints.txt", root / "client"], check=True, env=environment)
+    shutil.copytree(root / "client", tmp_path / "client", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    subprocess.run([*pip, "-c", root / "constraints.txt", tmp_path / "client"], check=True, env=environment)
     done = subprocess.run(
         [tmp_path / "venv/bin/alexnet-client", "classify", "--url", server.grpc_url, files[0]],
         capture_output=True, text=True, check=True, env=environment, cwd=tmp_path,
