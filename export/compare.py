@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from training.predictor import Outputs
 
+#: Percentages are differences of floats.
+EPSILON = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -43,8 +46,11 @@ class Limits:
             broken.append(f"top-1 agreement is {comparison.agreement:.2f} %, want at least {self.agreement:g} %")
         if self.cosine is not None and not comparison.cosine >= self.cosine:
             broken.append(f"mean embedding cosine is {comparison.cosine:.4f}, want at least {self.cosine:g}")
-        if self.top1_loss is not None and not top1_loss <= self.top1_loss:
-            broken.append(f"top-1 is {top1_loss:.2f} points lower, want at most {self.top1_loss:g}")
+        if self.top1_loss is not None:
+            # One image may always be lost: of a few hundred it weighs more than the limit.
+            allowed = max(self.top1_loss, 100 / comparison.images)
+            if not top1_loss <= allowed + EPSILON:
+                broken.append(f"top-1 is {top1_loss:.2f} points lower, want at most {allowed:g}")
         return broken
 
     def as_dict(self) -> dict[str, Any]:

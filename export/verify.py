@@ -10,7 +10,7 @@ from export.compare import Limits, compare
 from export.predictors import OnnxPredictor
 from training.checkpoint import load
 from training.evaluate import score
-from training.images import ImageSet
+from training.images import ImageSet, check_labels
 from training.predictions import cached
 from training.torch_predictor import TorchPredictor
 
@@ -33,6 +33,7 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> man
 
     Raises:
         manifest.ManifestError: no artefact, one that was changed, or one made from another checkpoint.
+        training.images.DataError: the images are of other classes than the checkpoint's.
         ValueError: its outputs have other shapes than the reference's, or are not finite.
     """
     record = artefact.read(folder)
@@ -40,14 +41,16 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> man
     source = load(checkpoint)
     if record.recipe["checkpoint"] != source.sha256:
         raise manifest.ManifestError(f"{folder} was made from another checkpoint than {checkpoint}: export it again")
+    check_labels(images, source.meta.labels, checkpoint)
     if precision == "fp32":
         reference, labels = cached(cache, source.sha256, TorchPredictor(source.model), images, "PyTorch")
     else:
-        parent = folder.parent / "fp32"
-        if artefact.read(parent).files[artefact.MODEL_FILE] != record.parent:
-            raise manifest.ManifestError(f"{folder} was made from another graph than {parent}: export it again")
-        fp32 = OnnxPredictor(parent / artefact.MODEL_FILE)
-        reference, labels = cached(cache, str(record.parent), fp32, images, "FP32 ONNX")
+        sibling = folder.parent / "fp32"
+        sha256 = artefact.read(sibling).files[artefact.MODEL_FILE]
+        if record.parent not in (source.sha256, sha256):
+            raise manifest.ManifestError(f"{folder} was made from another graph than {sibling}: export it again")
+        fp32 = OnnxPredictor(sibling / artefact.MODEL_FILE)
+        reference, labels = cached(cache, sha256, fp32, images, "FP32 ONNX")
     judged = OnnxPredictor(folder / artefact.MODEL_FILE, literal=record.recipe.get("scheme") == "tensorrt")
     candidate, _ = cached(cache, record.files[artefact.MODEL_FILE], judged, images, folder.name)
     comparison = compare(reference, candidate)

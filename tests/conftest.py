@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import LocalServer
+from deploy.local.server import LocalServer
 from training.fashion_mnist import FashionMnist, fetch
 from training.images import ImageSet
 

@@ -97,17 +97,13 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training import checkpoint  # noqa: PLC0415
     from training.evaluate import score, write  # noqa: PLC0415
-    from training.images import open_split  # noqa: PLC0415
+    from training.images import check_labels, open_split  # noqa: PLC0415
     from training.predictions import cached  # noqa: PLC0415
     from training.torch_predictor import TorchPredictor  # noqa: PLC0415
 
     source = checkpoint.load(options.checkpoint)
     images = open_split(options.data, options.split)
-    if images.labels != source.meta.labels:
-        raise ValueError(
-            f"{options.checkpoint} knows the classes {_some(source.meta.labels)}, {images.name} has "
-            f"{_some(images.labels)}: want the same ones, give --data"
-        )
+    check_labels(images, source.meta.labels, options.checkpoint)
     outputs, targets = cached(options.predictions, source.sha256, TorchPredictor(source.model), images, "PyTorch")
     evaluation = score(outputs.probabilities, targets, source.meta.labels)
     write(evaluation, options.output)
@@ -116,10 +112,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     for label, accuracy in evaluation.per_class.items():
         print(f"  {label:12} {'no image' if accuracy is None else f'{accuracy:.1f} %'}")
-
-
-def _some(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels[:3]) + (f"... ({len(labels):,})" if len(labels) > 3 else "")
 
 
 def _import(options: argparse.Namespace) -> None:

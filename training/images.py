@@ -62,6 +62,23 @@ def open_split(data: Path, split: str) -> ImageSet:
     )
 
 
+def check_labels(images: ImageSet, labels: Sequence[str], whose: Path) -> None:
+    """Check that a data set's classes are those that a network knows, in the same order.
+
+    Raises:
+        DataError: they are others; shows both.
+    """
+    if tuple(images.labels) != tuple(labels):
+        raise DataError(
+            f"{whose} knows the classes {_some(labels)}, {images.name} has {_some(images.labels)}: "
+            "want the same ones, give --data"
+        )
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:3]) + (f"... ({len(labels):,})" if len(labels) > 3 else "")
+
+
 def batches(
     images: ImageSet,
     batch_size: int,

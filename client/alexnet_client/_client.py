@@ -182,10 +182,14 @@ class AlexNetClient:
             tensor.set_data_from_numpy(pixels)
         # An ensemble has no queue of its own to wait in.
         patience: dict[str, Any] = {} if self.model == ENSEMBLE else {"timeout": int(self.timeout * MICROSECONDS)}
-        try:
-            return self._client.infer(self.model, [tensor], outputs=wanted, client_timeout=self.timeout, **patience)
-        except InferenceServerException as error:
-            raise translate(error, self.model, self.url, self.timeout, first, len(images)) from None
+        for last in (False, True):
+            try:
+                return self._client.infer(self.model, [tensor], outputs=wanted, client_timeout=self.timeout, **patience)
+            except InferenceServerException as error:
+                # A new version may take the place of the one that was just chosen; nothing has run then.
+                if last or "is not at ready state" not in str(error.message()):
+                    raise translate(error, self.model, self.url, self.timeout, first, len(images)) from None
+        raise AssertionError("not reached")
 
     def _maximum(self) -> int:
         """The most images that the server takes in one request."""

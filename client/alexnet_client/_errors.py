@@ -54,7 +54,9 @@ class ServerError(AlexNetError):
 
 
 _OVERLOADED = ("maximum queue size", "Request timeout expired")
-_BAD_IMAGE = re.compile(r"^(?:.*: )?image (\d+): (.*)", re.DOTALL)
+#: What Triton puts before a step's own words.
+_STEP = re.compile(r"^in ensemble '[^']*', ")
+_BAD_IMAGE = re.compile(r"image (\d+): (.*)", re.DOTALL)
 _INVALID = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 
 
@@ -67,7 +69,10 @@ def translate(
         first, count: place in the call of the failed request's first image, and how many it had; the server names an
             image only where a request has several.
     """
-    status, message = str(error.status() or "").removeprefix("StatusCode."), error.message() or str(error)
+    status, message = (
+        str(error.status() or "").removeprefix("StatusCode."),
+        _STEP.sub("", error.message() or str(error)),
+    )
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{model} at {url} did not answer within {timeout:g} s: raise `timeout`, or send less")
     if status == "UNAVAILABLE":

@@ -10,10 +10,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from alexnet_client import AlexNetError
 from deploy.demo import pipeline, show
 from deploy.demo.served import served_accuracy
 from deploy.demo.stage import Done, StageFailed, run
-from deploy.local import LocalServer
+from deploy.local.installation import InstallationError
+from deploy.local.server import LocalServer, ServerError
 from export import artefact, manifest
 from training.atomic import atomic_path
 from training.images import open_split
@@ -41,7 +43,7 @@ def main() -> int:
             stage.name: run(stage, pipeline.DEMO / "stages") for stage in pipeline.stages(options.recipe, options.data)
         }
         return _serve(options.data, done, started)
-    except (StageFailed, manifest.ManifestError, OSError) as error:
+    except (StageFailed, manifest.ManifestError, ServerError, InstallationError, AlexNetError, OSError) as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

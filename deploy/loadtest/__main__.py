@@ -17,7 +17,7 @@ from deploy.loadtest import busy
 from deploy.loadtest.measurement import FILES, IN_PROCESS, TENSORS, Measurement, best, summarise, time_calls
 from deploy.loadtest.perf_analyzer import PerfAnalyzerError, measure
 from deploy.loadtest.photograph import photograph
-from deploy.local import LocalServer, ServerError
+from deploy.local.server import LocalServer, ServerError
 from export.manifest import ManifestError
 from export.predictors import OnnxPredictor
 from training.atomic import atomic_path

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
-import importlib.util
 import json
-import os
+import struct
 import subprocess
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from alexnet_client.contract import ENCODED, ENSEMBLE
@@ -25,26 +23,6 @@ class PerfAnalyzerError(RuntimeError):
     """It is not installed, or its run failed."""
 
 
-@cache
-def environment() -> dict[str, str]:
-    """Environment in which ``perf_analyzer`` finds libcudart, which it is linked to and never calls.
-
-    Raises:
-        PerfAnalyzerError: it, or the pip package that carries the library, is not installed.
-    """
-    spec = importlib.util.find_spec("pytriton")
-    libraries = Path(str(spec.origin)).parents[1] / "nvidia_pytriton.libs" if spec else Path()
-    carried = sorted(libraries.glob("libcudart-*.so.12*"))
-    if not BINARY.is_file() or not carried:
-        raise PerfAnalyzerError("there is no perf_analyzer: run `bash deploy/local/install.sh perf_analyzer`")
-    folder = BINARY.parents[1] / "lib" / "perf_analyzer"
-    folder.mkdir(exist_ok=True)
-    link = folder / "libcudart.so.12"
-    if not link.is_symlink():
-        link.symlink_to(carried[0])
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
-
-
 def measure(url: str, model: str, callers: int, seconds: float, file: bytes | None = None) -> Measurement:
     """So many callers at once, each sending its next image when it has the answer to the last.
 
@@ -54,6 +32,8 @@ def measure(url: str, model: str, callers: int, seconds: float, file: bytes | No
     Raises:
         PerfAnalyzerError: it is not installed, or its run failed; ends with what it said.
     """
+    if not BINARY.is_file():
+        raise PerfAnalyzerError("there is no perf_analyzer: run `bash deploy/local/install.sh perf_analyzer`")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = folder / "report.csv"
@@ -62,12 +42,11 @@ def measure(url: str, model: str, callers: int, seconds: float, file: bytes | No
         command += ["-s", str(ANY_STABILITY), "-r", str(WINDOWS)]
         if model == ENSEMBLE:
             data = folder / "data.json"
-            encoded = base64.b64encode(file or b"").decode()
-            data.write_text(json.dumps({"data": [{ENCODED.name: {"b64": encoded}}]}))
+            # This way in takes the bytes as they go over the wire, and there a string follows its length.
+            content = struct.pack("<I", len(file or b"")) + (file or b"")
+            data.write_text(json.dumps({"data": [{ENCODED.name: {"b64": base64.b64encode(content).decode()}}]}))
             command += ["--input-data", str(data), "--shape", f"{ENCODED.name}:1"]
-        done = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, check=False, timeout=60 + 20 * seconds
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + 20 * seconds)
         if done.returncode or not report.is_file():
             raise PerfAnalyzerError(f"perf_analyzer failed on {model}: {(done.stderr or done.stdout).strip()[-500:]}")
         (row,) = csv.DictReader(report.read_text().splitlines())

@@ -9,9 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-from deploy.local import LocalServer, Ports, ServerError
 from deploy.local.installation import InstallationError
-from deploy.local.ports import PortTaken
+from deploy.local.ports import Ports, PortTaken
+from deploy.local.server import LocalServer, ServerError
 
 WAIT = 0.5
 
@@ -25,11 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: done.set())
     ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
     server = LocalServer(options.repository, ports, use_free_ports=options.free_ports)
+    done = threading.Event()
+
+    def stop(*_: object) -> None:
+        done.set()
+        server.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     try:
         with server:
             _announce(server)
@@ -38,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"python -m deploy.local: {server.failed}", file=sys.stderr)
                     return 1
     except (ServerError, InstallationError, PortTaken, OSError) as error:
-        print(f"python -m deploy.local: {error}", file=sys.stderr)
-        return 1
+        if not done.is_set():
+            print(f"python -m deploy.local: {error}", file=sys.stderr)
+            return 1
     print("stopped")
     return 0
 

@@ -28,14 +28,25 @@ found() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "$1"; }
 # The wheel carries a real tritonserver. Its own requirements are those of another product: only the binary is wanted.
 triton() { pip install --quiet --disable-pip-version-check --no-deps "nvidia-pytriton==$(pinned nvidia-pytriton)"; }
 
-# The last wheel of tritonclient whose perf_analyzer runs on this C library, beside the pinned tritonclient.
+# The last wheel of tritonclient whose perf_analyzer runs on this C library, beside the pinned tritonclient. It is linked
+# to a CUDA runtime that it calls on a GPU only: the one that came with tritonserver.
 perf_analyzer() {
-    local folder
+    local folder bin lib
+    bin=$(dirname "$(command -v python)")
+    lib=$bin/../lib/perf_analyzer
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' RETURN
     pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" tritonclient==2.45.0
     python -m zipfile -e "$folder"/*.whl "$folder/wheel"
-    install -m 755 "$(find "$folder/wheel" -name perf_analyzer -type f | head -n 1)" "$(dirname "$(command -v python)")/perf_analyzer"
+    mkdir -p "$lib"
+    install -m 755 "$(find "$folder/wheel" -name perf_analyzer -type f | head -n 1)" "$lib/perf_analyzer"
+    ln -sf "$(find "$bin/.." -name 'libcudart-*.so.12*' | head -n 1)" "$lib/libcudart.so.12"
+    cat >"$bin/perf_analyzer" <<'WRAPPER'
+#!/bin/sh
+lib=$(dirname "$(readlink -f "$0")")/../lib/perf_analyzer
+LD_LIBRARY_PATH=$lib exec "$lib/perf_analyzer" "$@"
+WRAPPER
+    chmod 755 "$bin/perf_analyzer"
 }
 
 "$1"

@@ -37,7 +37,7 @@ def find(cache: Path) -> Installation:
     Raises:
         InstallationError: there is none, or a library that it needs is missing; says how to install it.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client")))}
+    environment = dict(os.environ)
     on_path = shutil.which("tritonserver")
     if on_path:
         return Installation(Path(on_path), Path("/opt/tritonserver/backends"), environment)

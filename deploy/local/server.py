@@ -17,7 +17,7 @@ from typing import Self
 from tritonclient.utils import InferenceServerException
 
 from deploy.local import processes
-from deploy.local.installation import find
+from deploy.local.installation import ROOT, find
 from deploy.local.ports import HOST, Ports, free_ports
 from deploy.local.probe import ADMIN_HEADER, Probe
 from deploy.local.repository import Checked, check
@@ -126,6 +126,10 @@ class LocalServer:
             self._watcher.join()
         self._end()
 
+    def cancel(self) -> None:
+        """Give up starting, as from a signal handler: :meth:`start` raises soon; a running server goes on unwatched."""
+        self._stopping.set()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -136,8 +140,8 @@ class LocalServer:
 
     def _command(self) -> list[str]:
         addresses = {"grpc": self.ports.grpc, "http": self.ports.http, "metrics": self.ports.metrics}
-        command = [str(self._installation.binary), f"--model-repository={self.repository}"]
-        command += [f"--backend-directory={self._installation.backends}"]
+        command = [str(self._installation.binary), f"--model-repository={self.repository.absolute()}"]
+        command += [f"--backend-directory={self._installation.backends.absolute()}"]
         for name, port in addresses.items():
             command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
         command += ["--model-control-mode=explicit", "--exit-on-error=false", "--strict-readiness=false"]
@@ -160,6 +164,7 @@ class LocalServer:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._installation.environment,
+                cwd=ROOT,  # the backends' interpreters look for our modules here: they ignore PYTHONPATH
                 start_new_session=True,  # Ctrl-C is for this process, which then stops the server in order
             )
         self._probe = Probe(self.grpc_url, self._key)
@@ -170,7 +175,7 @@ class LocalServer:
         for model in self.models:
             state, reason = states.get(model, ("UNAVAILABLE", "not found"))
             if state != "READY":
-                self._refuse(model, f"{model} could not be loaded: {reason}")
+                self._refuse(model, f"{model} could not be loaded: {reason or f'see {self.log_file}'}")
         if not self.models:
             raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
         for model in self.models:
@@ -178,8 +183,7 @@ class LocalServer:
         self._stubs = processes.stubs(self._process.pid)
 
     def _settled(self) -> bool:
-        states = self._probe.states()
-        return all(states.get(model, ("", ""))[0] in ("READY", "UNAVAILABLE") for model in self.models)
+        return all(state != "LOADING" for state, _ in self._probe.states().values())
 
     def _refuse(self, model: str, reason: str) -> None:
         models = tuple(each for each in self.models if each != model)

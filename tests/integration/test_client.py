@@ -26,7 +26,7 @@ from alexnet_client import (
     UnknownModel,
 )
 from alexnet_client.__main__ import main
-from deploy.local import LocalServer
+from deploy.local.server import LocalServer
 from export.predictors import OnnxPredictor
 from tests.conftest import Built
 from training.images import ImageSet, open_split

@@ -11,7 +11,7 @@ from PIL import Image
 
 from alexnet_client import AlexNetClient, InvalidImage
 from alexnet_client.preprocess import decode
-from deploy.local import LocalServer
+from deploy.local.server import LocalServer
 from tests.conftest import Built
 from training.images import open_split
 

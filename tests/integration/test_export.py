@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
 from export import artefact, manifest
 from export.compare import compare
@@ -62,10 +63,12 @@ def test_weights_are_stored_in_the_precision_that_is_promised(artefacts: Path) -
 def test_the_pixels_are_the_first_quantised_activation(artefacts: Path) -> None:
     """No float arithmetic before the first convolution: the graph's input reaches it through a transpose only."""
     graph = onnx.load(artefacts / "int8-cpu/model.onnx").graph
-    assert [node.op_type for node in graph.node[:2]] == ["Transpose", "DequantizeLinear"]
+    (transpose,) = (node for node in graph.node if "image" in node.input)
+    (dequantize,) = (node for node in graph.node if transpose.output[0] in node.input)
+    assert (transpose.op_type, dequantize.op_type) == ("Transpose", "DequantizeLinear")
     assert not {"Cast", "Sub", "Div"} & {node.op_type for node in graph.node}
     values = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
-    scale, zero = (values[name] for name in graph.node[1].input[1:])
+    scale, zero = (values[name] for name in dequantize.input[1:])
     assert (scale, zero, zero.dtype) == (1 / 128, 128, np.uint8)
 
 
@@ -194,6 +197,15 @@ def test_another_checkpoints_artefact_is_told(built: Built, artefacts: Path, tmp
     save_file(weights, other / "model.safetensors")
     where = ["--checkpoint", other, "--data", built.data, "--output", artefacts, "--predictions", built.predictions]
     assert "was made from another checkpoint" in python("export", "verify", "fp32", *where, status=1).stderr
+
+
+def test_data_of_other_classes_proves_nothing(built: Built, artefacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "test/cat").mkdir(parents=True)
+    Image.new("RGB", (30, 30)).save(tmp_path / "test/cat/1.png")
+    where = ["--checkpoint", built.checkpoint, "--data", tmp_path, "--output", artefacts]
+    done = python("export", "verify", "fp32", *where, "--predictions", built.predictions, status=1)
+    assert "knows the classes" in done.stderr
+    assert "has cat: want the same ones" in done.stderr
 
 
 def test_comparing_a_graph_with_itself_finds_nothing(artefacts: Path, pixels: np.ndarray) -> None:

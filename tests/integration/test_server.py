@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 from alexnet_client import contract
 from deploy.loadtest.perf_analyzer import measure
 from deploy.loadtest.photograph import photograph
-from deploy.local import LocalServer
+from deploy.local.server import LocalServer
 from export.compare import compare
 from export.predictors import OnnxPredictor, ServedPredictor
 from tests.conftest import Built

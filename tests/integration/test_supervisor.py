@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from alexnet_client import AlexNetClient, AlexNetError, Prediction
-from deploy.local import LocalServer, Ports, ServerError, processes
-from deploy.local.ports import PortTaken
+from deploy.local import processes
+from deploy.local.ports import Ports, PortTaken
+from deploy.local.server import LocalServer, ServerError
 from export.publish import publish
 from tests.conftest import ROOT, Built
 from training.images import ImageSet, open_split

@@ -48,7 +48,7 @@ def test_other_shapes_and_values_that_are_not_finite_are_refused() -> None:
 
 
 def test_each_limit_is_named_when_it_is_broken() -> None:
-    far = compare(outputs([[0.9, 0.1]], [[1, 0]]), outputs([[0.1, 0.9]], [[0, 1]]))
+    far = compare(outputs([[0.9, 0.1]] * 1000, [[1, 0]] * 1000), outputs([[0.1, 0.9]] * 1000, [[0, 1]] * 1000))
     limits = Limits(max_abs_dp=0.1, agreement=98, cosine=0.99, top1_loss=0.3)
     broken = limits.broken_by(far, top1_loss=1.5)
     assert [sentence.split(" is ")[0] for sentence in broken] == [
@@ -59,6 +59,13 @@ def test_each_limit_is_named_when_it_is_broken() -> None:
     ]
     assert Limits().broken_by(far, 100) == []
     assert limits.as_dict() == {"max_abs_dp": 0.1, "agreement": 98, "cosine": 0.99, "top1_loss": 0.3}
+
+
+def test_one_image_may_be_lost_where_there_are_few() -> None:
+    one = outputs([[0.9, 0.1]] * 400, [[1, 0]] * 400)
+    comparison = compare(one, one)
+    assert Limits(top1_loss=0.1).broken_by(comparison, 100 / 400) == []
+    assert Limits(top1_loss=0.1).broken_by(comparison, 200 / 400)
 
 
 def test_a_figure_that_is_no_number_breaks_its_limit() -> None:

@@ -1,0 +1,120 @@
+"""A server that does not start, or dies for good: said in one line, and nothing stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from alexnet_client import AlexNetClient
+from deploy.local import processes
+from deploy.local import server as supervisor
+from deploy.local.installation import find
+from deploy.local.server import LocalServer, ServerError
+from tests.conftest import ROOT, Built
+from tests.integration.test_supervisor import nothing_left, wait_until
+from training.images import open_split
+
+
+def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
+    """Start a script in tritonserver's place."""
+    script = folder / "tritonserver"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(supervisor, "find", lambda work: replace(find(work), binary=script))
+
+
+def test_a_server_that_ends_at_once_is_told_with_its_log(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standing_in(monkeypatch, tmp_path, "echo no such option; exit 1")
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    with pytest.raises(ServerError, match=r"tritonserver ended while starting: see .*tritonserver.log"):
+        server.start()
+    assert "no such option" in server.log_file.read_text()
+    assert nothing_left(server._prefix)
+
+
+def test_a_server_that_never_answers_is_given_up(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_in(monkeypatch, tmp_path, "exec sleep 60")
+    monkeypatch.setattr(supervisor, "START_TIMEOUT", 0.5)
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    with pytest.raises(ServerError, match="the server does not answer after 0 s"):
+        server.start()
+    assert server._process is None
+
+
+def test_one_that_does_not_even_stop_is_killed(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_in(monkeypatch, tmp_path, "trap '' TERM; while :; do sleep 0.2; done")
+    monkeypatch.setattr(supervisor, "START_TIMEOUT", 0.5)
+    monkeypatch.setattr(supervisor, "STOP_TIMEOUT", 1.0)
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    with pytest.raises(ServerError, match="does not answer"):
+        server.start()
+    assert server._process is None
+
+
+def test_starting_can_be_given_up(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_in(monkeypatch, tmp_path, "exec sleep 60")
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    timer = threading.Timer(0.5, server.cancel)
+    timer.start()
+    with pytest.raises(ServerError, match="stopped while starting"):
+        server.start()
+    timer.join()
+
+
+def test_ctrl_c_while_starting_ends_at_once_and_well(built: Built) -> None:
+    command = [sys.executable, "-m", "deploy.local", "--repository", str(built.repository), "--free-ports"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: bool(psutil.Process(running.pid).children()), 20, "tritonserver")
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=20)
+    assert (running.returncode, output) == (0, "stopped\n"), errors
+    wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
+
+
+def test_one_that_cannot_be_brought_back_is_given_up(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF", (0.0, 0.1))
+    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work") as server:
+        server._installation = replace(server._installation, binary=Path("/bin/false"))
+        os.kill(server._process.pid, signal.SIGKILL)
+        wait_until(lambda: server.failed is not None, 30, "giving up")
+        assert "tritonserver died 2 times in a row: see " in str(server.failed)
+    assert nothing_left(server._prefix)
+
+
+def test_a_backend_that_cannot_be_loaded_again_costs_a_restart(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work") as server:
+
+        def refuse(*_: object) -> None:
+            raise InferenceServerException("unload failed")
+
+        first = server._process.pid
+        monkeypatch.setattr(server._probe, "unload", refuse)
+        os.kill(next(iter(server._stubs)), signal.SIGKILL)
+        wait_until(lambda: server._process is not None and server._process.pid != first, 20, "a new server")
+        deadline = time.monotonic() + 30
+        with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
+            wait_until(lambda: client_is_ready(client), deadline - time.monotonic(), "ready")
+            assert client.classify(open_split(built.data, "test").file(0), top_k=1)
+
+
+def client_is_ready(client: AlexNetClient) -> bool:
+    try:
+        return len(client.health().models) == 3
+    except Exception:
+        return False
