@@ -101,6 +101,8 @@ def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArr
             extra_options={
                 "ActivationSymmetric": scheme.symmetric,
                 "WeightSymmetric": True,
+                # TensorRT adds biases in float; its parser takes no int32 DequantizeLinear.
+                "QuantizeBias": not scheme.symmetric,
                 "TensorQuantOverrides": {pixels: [{"scale": scale, "zero_point": zero}]},
             },
         )

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import Built
-from training import checkpoint, start
+from training import checkpoint, recipe, start
 from training.__main__ import main
 from training.model import AlexNet
 
@@ -141,9 +141,11 @@ def test_a_mistake_is_one_line_and_a_status(command: list[str], message: str, ca
 
 
 def test_more_images_than_there_are_is_said_before_the_work(folder: Path, tmp_path: Path, capsys) -> None:
+    demo = recipe.load("demo")
     command = ["train", "--recipe", "demo", "--data", str(folder), "--output", str(tmp_path)]
     assert main(command) == 1
-    assert "wants 20,000 training and 1,000 validation images, " in capsys.readouterr().err
+    wanted = f"wants {demo.images:,} training and {demo.validation:,} validation images, "
+    assert wanted in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["fetch"], ["import"]])
