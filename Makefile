@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo serve test lint bench format clean
+.PHONY: help demo serve engines test lint bench format clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -21,7 +21,10 @@ demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything,
 serve: $(VENV)/ready ## serve build/repository on 8000 (HTTP), 8001 (gRPC), 8002 (metrics) until Ctrl-C
 	python -m deploy.local --repository build/repository
 
-test: $(VENV)/ready $(BIN)/perf_analyzer ## run every test, with coverage
+engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
+	python -m deploy.demo.engines
+
+test: $(VENV)/tensorrt $(BIN)/perf_analyzer ## run every test, with coverage
 	rm -f .coverage .coverage.*
 	coverage run -m pytest
 	coverage combine -q
@@ -48,6 +51,10 @@ $(VENV)/ready: $(REQUIREMENTS) deploy/local/install.sh
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --disable-pip-version-check -c constraints.txt -e client -e '.[dev]'
 	bash deploy/local/install.sh triton
+	touch $@
+
+$(VENV)/tensorrt: $(VENV)/ready
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tensorrt-rtx]'
 	touch $@
 
 $(BIN)/perf_analyzer: $(VENV)/ready

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from export.artefact import NO_DEVICE
+from export.calibration import METHODS
+from export.provider import PROVIDERS
 from export.quantize import SCHEMES
 
 BUILD = Path("build")
@@ -15,10 +20,16 @@ Turn a checkpoint into proved artefacts and publish them as a Triton model repos
   python -m export fp32                 checkpoint -> ONNX, uint8 pixels in, probabilities and embedding out
   python -m export fp16                 the same with float16 weights and arithmetic
   python -m export int8 --scheme cpu    FP32 artefact -> INT8 (Q/DQ), calibrated on real training images
+  python -m export fp8                  FP32 artefact -> FP8 (E4M3 Q/DQ), for GPUs from Ada on
+  python -m export calibrate            every calibration method for either scheme, as a table of accuracies
+  python -m export engine fp16 --gpu sm89   graph -> TensorRT plan, for one kind of GPU that need not be here
   python -m export verify fp32 int8-cpu prove them on the whole test split; the verdict goes into the manifest
   python -m export publish              proved artefacts -> build/repository, switched live in one rename
+  python -m export prove                on a GPU: run the golden batch through the published engines for it
+  python -m export inspect fp16-sm89    an engine's layers: precision, tactic, format
 
-Nothing unproved is published; there is no switch for that.
+Nothing unproved is published; there is no switch for that. An engine whose GPU is not here can only be built:
+publishing it takes a reason that is recorded, and it is proved where it is first loaded.
 """
 
 
@@ -31,21 +42,56 @@ def parser() -> argparse.ArgumentParser:
     checkpoint = _option("--checkpoint", BUILD / "checkpoint", "folder with model.safetensors and meta.json")
     data = _option("--data", BUILD / "fashion-mnist", "folder of the data set")
     output = _option("--output", BUILD / "artefacts", "folder of the artefacts, one folder each")
+    repository = _option("--repository", BUILD / "repository", "the link to the live release")
     for precision in ("fp32", "fp16"):
         commands.add_parser(precision, parents=[checkpoint, output], help=f"write the {precision.upper()} graph")
     int8 = commands.add_parser("int8", parents=[data, output], help="quantise the FP32 artefact")
     int8.add_argument("--scheme", choices=sorted(SCHEMES), default="cpu", help="whose kernels it is for (%(default)s)")
-    int8.add_argument("--images", type=int, default=512, help="calibration images, at least 500 (%(default)s)")
-    verify = commands.add_parser("verify", parents=[checkpoint, data, output], help="prove artefacts")
-    verify.add_argument("artefacts", nargs="+", help="fp32, fp16, int8-cpu, int8-tensorrt")
-    verify.add_argument(
-        "--predictions", type=Path, default=BUILD / "predictions", help="where outputs are kept (%(default)s)"
+    int8.add_argument("--method", choices=METHODS, help="how activations' ranges are found (the scheme's best)")
+    fp8 = commands.add_parser(
+        "fp8", parents=[data, output], help="the FP32 artefact in FP8 (E4M3), for GPUs from Ada on"
     )
-    publish = commands.add_parser("publish", parents=[output], help="publish proved artefacts")
-    publish.add_argument("artefacts", nargs="*", default=["fp32", "int8-cpu"], help="which (fp32 int8-cpu)")
-    publish.add_argument("--repository", type=Path, default=BUILD / "repository", help="the link (%(default)s)")
+    for quantised in (int8, fp8):
+        quantised.add_argument("--images", type=int, default=512, help="calibration images, at least 500 (%(default)s)")
+    kept = _option("--predictions", BUILD / "predictions", "where outputs are kept")
+    verify = commands.add_parser("verify", parents=[checkpoint, data, output, kept], help="prove artefacts")
+    verify.add_argument("artefacts", nargs="+", help="fp32, fp16, int8-cpu, int8-tensorrt, fp16-sm89...")
+    calibrate = commands.add_parser(
+        "calibrate", parents=[checkpoint, data, output, kept], help="compare the calibration methods"
+    )
+    calibrate.add_argument("--scheme", nargs="+", choices=sorted(SCHEMES), default=sorted(SCHEMES), help="which (both)")
+    publish = commands.add_parser("publish", parents=[output, repository], help="publish proved artefacts")
+    publish.add_argument("artefacts", nargs="*", help="which; by default those of the target")
+    publish.add_argument(
+        "--target", choices=("cpu", "gpu"), default="cpu", help="cpu: fp32 int8-cpu; gpu: all engines there are (cpu)"
+    )
+    publish.add_argument("--fallback", action="store_true", help="with engines, the graphs that serve where none fits")
+    publish.add_argument(
+        "--accept-unproved", metavar="REASON", default="", help="publish engines that were never on their GPU"
+    )
     publish.add_argument("--precision", default="int8", help="what answers behind the ensemble (%(default)s)")
+    prove = commands.add_parser("prove", parents=[repository], help="prove published engines on this GPU")
+    prove.add_argument("--proofs", type=Path, default=BUILD / "proofs", help="where verdicts are kept (%(default)s)")
+    inspect = commands.add_parser("inspect", parents=[output], help="show an engine's layers")
+    inspect.add_argument("artefacts", nargs="+", help="fp16-sm89...")
+    _add_engine(commands, output)
     return root
+
+
+def _add_engine(commands: Any, output: argparse.ArgumentParser) -> None:
+    engine = commands.add_parser("engine", parents=[output], help="build TensorRT engines")
+    engine.add_argument("graphs", nargs="+", help="fp32, fp16, int8-tensorrt, fp8")
+    engine.add_argument(
+        "--gpu", nargs="+", default=[None], metavar="SM", help="compute capabilities, as sm89 (this GPU's)"
+    )
+    engine.add_argument("--provider", choices=PROVIDERS, help="which library (the first that is installed)")
+    engine.add_argument(
+        "--profile", nargs="+", default=["1:32:128"], metavar="MIN:OPT:MAX", help="batch sizes (1:32:128)"
+    )
+    engine.add_argument("--workspace", type=int, metavar="MIB", help="scratch memory for a tactic (all there is)")
+    engine.add_argument("--version-compatible", action="store_true", help="runs on later versions of the library too")
+    engine.add_argument("--hardware-compatible", action="store_true", help="runs on every GPU from Ampere on")
+    engine.add_argument("--stripped", action="store_true", help="a plan without weights, which are given at load")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,26 +102,50 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"python -m export {options.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"python -m export {options.command}: interrupted, nothing half-written is left", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "publish":
         from export.publish import publish  # noqa: PLC0415  each command imports what it needs: torch takes seconds
 
-        folders = [options.output / name for name in options.artefacts]
-        number = publish(options.repository, folders, options.precision)
-        print(f"{options.repository} serves release {number}: {', '.join(options.artefacts)}")
+        folders = [options.output / name for name in options.artefacts or _of_target(options)]
+        number = publish(options.repository, folders, options.precision, options.accept_unproved)
+        print(f"{options.repository} serves release {number}: {', '.join(folder.name for folder in folders)}")
         return 0
+    if options.command in ("engine", "inspect", "prove"):
+        from export import engine_commands  # noqa: PLC0415
+
+        command: Callable[[argparse.Namespace], int] = getattr(engine_commands, options.command)
+        return command(options)
     if options.command == "verify":
         return _verify(options)
-    from export.build import build_float, build_int8  # noqa: PLC0415
+    if options.command == "calibrate":
+        from export.calibration_table import write_table  # noqa: PLC0415
+
+        print(write_table(options.data, options.output, options.checkpoint, options.predictions, options.scheme))
+        return 0
+    from export.build import build_float, build_fp8, build_int8  # noqa: PLC0415
 
     if options.command == "int8":
-        record = build_int8(options.data, options.output, options.scheme, options.images)
+        record = build_int8(options.data, options.output, options.scheme, options.images, options.method)
+    elif options.command == "fp8":
+        record = build_fp8(options.data, options.output, options.images)
     else:
         record = build_float(options.checkpoint, options.output, options.command)
     print(f"{record.model}: {record.verdict}")
     return 0
+
+
+def _of_target(options: argparse.Namespace) -> list[str]:
+    """The artefacts that a target publishes."""
+    if options.target == "cpu":
+        return ["fp32", "int8-cpu"]
+    from export.release import engines_in  # noqa: PLC0415
+
+    return engines_in(options.output, with_graphs=options.fallback)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -87,6 +157,9 @@ def _verify(options: argparse.Namespace) -> int:
     for name in options.artefacts:
         record = verify(options.output / name, options.checkpoint, images, options.predictions)
         accuracy, parity = record.accuracy, record.parity
+        if record.verdict == NO_DEVICE:
+            print(f"{name}: {record.verdict}, {record.engine['capability']} is not here")
+            continue
         print(
             f"{name}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % on {accuracy['images']:,} images; "
             f"against {parity['reference']}: max |Δp| {parity['max_abs_dp']:.1e}, "

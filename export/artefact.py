@@ -1,4 +1,4 @@
-"""The artefact: a folder with ``model.onnx``, ``labels.txt`` and the manifest that says what they are."""
+"""The artefact: a folder with ``model.onnx`` or ``model.plan``, ``labels.txt``, and the manifest about them."""
 
 from __future__ import annotations
 
@@ -12,38 +12,60 @@ from export import manifest
 from training.atomic import atomic_path
 
 MODEL_FILE = "model.onnx"
+PLAN_FILE = "model.plan"
+#: Beside a plan: its layers.
+LAYERS_FILE = "layers.json"
+#: Beside a plan that was never on its GPU: images and the FP32 graph's answers, to prove it where it is first loaded.
+GOLDEN_FILE = "golden.npz"
+#: Beside a plan without weights: the graph that has them.
+WEIGHTS_FILE = "weights.onnx"
 LABELS_FILE = "labels.txt"
 UNPROVED = "unproved: run `python -m export verify`"
+NO_DEVICE = "unproved: no device"
 
 
 def create(
     folder: Path,
-    write_model: Callable[[Path], None],
+    write: Callable[[Path], None],
     *,
+    files: Iterable[str] = (MODEL_FILE,),
     precision: str,
     labels: Iterable[str],
     parent: str,
     recipe: dict[str, Any],
     tools: Iterable[str],
     command: str,
+    engine: dict[str, Any] | None = None,
+    verdict: str = UNPROVED,
 ) -> manifest.Manifest:
     """Write an artefact into ``folder``. The manifest comes last: a folder without one holds nothing to use.
+
+    Args:
+        write: writes ``files``; it is given the path of the first.
+        engine: for a plan, what the manifest records of it; ``write`` may fill it.
 
     Raises:
         OSError: a file could not be written; no manifest is there then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    write_model(folder / MODEL_FILE)
+    names = tuple(files)
+    try:
+        write(folder / names[0])
+    except BaseException:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     with atomic_path(folder / LABELS_FILE) as partial:
         partial.write_text("".join(f"{label}\n" for label in labels))
     record = manifest.Manifest(
         model=precision_model(precision),
-        files=manifest.hashes(folder, (MODEL_FILE, LABELS_FILE)),
+        files=manifest.hashes(folder, (*names, LABELS_FILE)),
         parent=parent,
         recipe={"precision": precision, **recipe},
         versions={tool: importlib.metadata.version(tool) for tool in tools},
-        verdict=UNPROVED,
+        engine=engine or {},
+        verdict=verdict,
         command=command,
     )
     record.write(folder)
@@ -59,3 +81,8 @@ def read(folder: Path) -> manifest.Manifest:
     record = manifest.read(folder)
     record.check(folder)
     return record
+
+
+def model_file(record: manifest.Manifest) -> str:
+    """The name of the file that answers: the plan, or the graph."""
+    return PLAN_FILE if record.engine else MODEL_FILE

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export import artefact, manifest
+from export import artefact, fp8, manifest
 from export.graph import OPSET, write_onnx
 from export.quantize import SCHEMES, quantize
 from training.checkpoint import load
@@ -21,9 +22,10 @@ CALIBRATION_BATCH = 32
 TOOLS = ("torch", "onnx", "onnxscript")
 
 
-def folder_name(precision: str, scheme: str | None = None) -> str:
-    """``fp32``, ``fp16``, ``int8-cpu`` or ``int8-tensorrt``."""
-    return f"{precision}-{scheme}" if scheme else precision
+def folder_name(precision: str, scheme: str | None = None, method: str | None = None) -> str:
+    """``fp32``, ``fp16``, ``int8-cpu``, ``int8-tensorrt``; ``int8-cpu-mse`` for another method than the scheme's."""
+    named = method if scheme and method != SCHEMES[scheme].method else None
+    return "-".join(part for part in (precision, scheme, named) if part)
 
 
 def build_float(checkpoint: Path, output: Path, precision: str) -> manifest.Manifest:
@@ -46,16 +48,69 @@ def build_float(checkpoint: Path, output: Path, precision: str) -> manifest.Mani
     )
 
 
-def build_int8(data: Path, output: Path, scheme: str, images: int = CALIBRATION_IMAGES) -> manifest.Manifest:
+def build_int8(
+    data: Path, output: Path, scheme: str, images: int = CALIBRATION_IMAGES, method: str | None = None
+) -> manifest.Manifest:
     """Write ``output/int8-<scheme>`` from ``output/fp32``, calibrated on ``images`` training images.
 
-    The images are spread evenly over the training split, so every class of a sorted split has its share. Their pixels'
-    SHA-256 goes into the manifest.
+    With another ``method`` than the scheme's own, the folder is named after it as well.
 
     Raises:
         ValueError: too few calibration images, or a training split without enough.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
         OSError: a file could not be written.
+    """
+    method = method or SCHEMES[scheme].method
+    return _build_quantised(
+        data,
+        output,
+        images,
+        method,
+        precision="int8",
+        folder=folder_name("int8", scheme, method),
+        recipe={"scheme": scheme},
+        command=f"int8 --scheme {scheme} --method {method}",
+        write=lambda source, path, pixels: quantize(source, path, SCHEMES[scheme], pixels, method),
+    )
+
+
+def build_fp8(data: Path, output: Path, images: int = CALIBRATION_IMAGES) -> manifest.Manifest:
+    """Write ``output/fp8`` from ``output/fp32``, calibrated on ``images`` training images.
+
+    Raises:
+        ValueError: as of :func:`build_int8`.
+        manifest.ManifestError: ``output/fp32`` is missing or changed.
+        OSError: a file could not be written.
+    """
+    return _build_quantised(
+        data,
+        output,
+        images,
+        fp8.METHOD,
+        precision="fp8",
+        folder=folder_name("fp8"),
+        recipe={},
+        command="fp8",
+        write=fp8.quantize_fp8,
+    )
+
+
+def _build_quantised(
+    data: Path,
+    output: Path,
+    images: int,
+    method: str,
+    *,
+    precision: str,
+    folder: str,
+    recipe: dict[str, Any],
+    command: str,
+    write: Callable[[Path, Path, Iterator[NDArray[np.uint8]]], None],
+) -> manifest.Manifest:
+    """Write an artefact from ``output/fp32`` by ``write(source, target, batches of calibration images)``.
+
+    The images are spread evenly over the training split, so every class of a sorted split has its share. Their pixels'
+    SHA-256 goes into the manifest.
     """
     parent = output / folder_name("fp32")
     fp32 = artefact.read(parent)
@@ -66,28 +121,24 @@ def build_int8(data: Path, output: Path, scheme: str, images: int = CALIBRATION_
         )
     chosen = np.linspace(0, len(split) - 1, images).astype(int)
     digest = hashlib.sha256()
+    calibration = {"method": method, "images": images, "dataset": split.sha256}
 
     def pixels() -> Iterator[NDArray[np.uint8]]:
         for batch, _ in batches(split, CALIBRATION_BATCH, indices=chosen, description="calibrate"):
             digest.update(batch.tobytes())
             yield batch
 
-    def write(path: Path) -> None:
-        quantize(parent / artefact.MODEL_FILE, path, SCHEMES[scheme], pixels())
-        recipe["calibration"]["pixels_sha256"] = digest.hexdigest()
+    def written(path: Path) -> None:
+        write(parent / artefact.MODEL_FILE, path, pixels())
+        calibration["pixels_sha256"] = digest.hexdigest()
 
-    recipe = {
-        "checkpoint": fp32.recipe["checkpoint"],
-        "scheme": scheme,
-        "calibration": {"method": "minmax", "images": images, "dataset": split.sha256},
-    }
     return artefact.create(
-        output / folder_name("int8", scheme),
-        write,
-        precision="int8",
+        output / folder,
+        written,
+        precision=precision,
         labels=(parent / artefact.LABELS_FILE).read_text().splitlines(),
         parent=fp32.files[artefact.MODEL_FILE],
-        recipe=recipe,
+        recipe={"checkpoint": fp32.recipe["checkpoint"], **recipe, "calibration": calibration},
         tools=("onnx", "onnxruntime"),
-        command=f"python -m export int8 --scheme {scheme} --data {data} --output {output} --images {images}",
+        command=f"python -m export {command} --images {images} --data {data} --output {output}",
     )

@@ -40,10 +40,13 @@ class Manifest:
     accuracy: dict[str, Any] = field(default_factory=dict)
     #: Distance from the reference: max_abs_dp, agreement (percent), cosine, and the limits they were held to.
     parity: dict[str, Any] = field(default_factory=dict)
-    #: The GPU it was built for; None runs anywhere.
-    gpu: str | None = None
+    #: Of a plan: provider and its version, compute capability, profiles and other options, layers by precision, build
+    #: seconds, bytes. Empty for a graph, which runs anywhere.
+    engine: dict[str, Any] = field(default_factory=dict)
     #: :data:`PASSED`, or a sentence that says why not.
     verdict: str = "unproved"
+    #: Why whoever published it accepted a verdict other than :data:`PASSED`.
+    accepted: str = ""
     #: The command that makes it again.
     command: str = ""
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import string
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from alexnet_client.contract import DECODER, ENSEMBLE, precision_model
+from alexnet_client.contract import ENSEMBLE, precision_model
 from export import artefact, manifest
+from export.release import Member, stage
 from training.atomic import sync
 
 SOURCE = Path(__file__).resolve().parent.parent / "model_repository"
-CONFIG = "config.pbtxt"
 #: The release that serves and the one before it, for a rollback.
 KEPT_RELEASES = 2
 
@@ -30,13 +28,18 @@ class PublishError(ValueError):
     """What was asked for cannot be published."""
 
 
-def publish(repository: Path, folders: Sequence[Path], precision: str, source: Path = SOURCE) -> int:
+def publish(
+    repository: Path, folders: Sequence[Path], precision: str, accepted: str = "", source: Path = SOURCE
+) -> int:
     """Publish artefacts as a new release and switch ``repository`` to it.
 
     Args:
         repository: the link to make or move.
-        folders: proved artefacts, one a precision, all from one checkpoint.
+        folders: proved artefacts, all from one checkpoint: of each precision a graph, or engines for different GPUs, or
+            both, and then the graph is what a server without a matching GPU falls back on.
         precision: the one that answers behind the ``alexnet`` ensemble.
+        accepted: why engines that were never on their GPU may be published; recorded in their manifests. They are
+            proved where they are first loaded.
         source: the folder of configurations and Python models.
 
     Returns:
@@ -48,8 +51,7 @@ def publish(repository: Path, folders: Sequence[Path], precision: str, source: P
             folder.
         OSError: the disk is full, say; the old release is still there and whole.
     """
-    records = [(folder, artefact.read(folder)) for folder in folders]
-    _check(records, precision)
+    models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
     if repository.exists() and not repository.is_symlink():
         raise PublishError(f"{repository} is a folder, publish keeps a link there: move it away or name another")
     releases = repository.with_name(f"{repository.name}.releases")
@@ -60,7 +62,7 @@ def publish(repository: Path, folders: Sequence[Path], precision: str, source: P
         number = numbers[-1] + 1 if numbers else 1
         staged = releases / f".{number}.partial"
         try:
-            _stage(staged, number, records, precision, source)
+            stage(staged, number, models, precision, accepted, source)
             present = int(repository.readlink().name) if repository.is_symlink() else None
             if present and _content(releases / str(present), present) == _content(staged, number):
                 shutil.rmtree(staged)
@@ -76,65 +78,53 @@ def publish(repository: Path, folders: Sequence[Path], precision: str, source: P
     return number
 
 
-def _check(records: Sequence[tuple[Path, manifest.Manifest]], precision: str) -> None:
-    for folder, record in records:
-        if record.verdict != manifest.PASSED:
-            raise PublishError(f"{folder} may not be published, its verdict is «{record.verdict}»")
-    models = [record.model for _, record in records]
+def _models(members: Sequence[Member], precision: str, accepted: str) -> dict[str, list[Member]]:
+    """Served model -> its artefacts."""
+    models: dict[str, list[Member]] = {}
+    for folder, record in members:
+        _check_verdict(folder, record, accepted)
+        models.setdefault(record.model, []).append((folder, record))
     if precision_model(precision) not in models:
         raise PublishError(f"no {precision} artefact to answer behind {ENSEMBLE}: got {', '.join(models) or 'none'}")
-    if len(set(models)) != len(models):
-        raise PublishError(f"two artefacts of one precision: got {', '.join(models)}, want one of each")
-    if len({record.recipe["checkpoint"] for _, record in records}) > 1:
+    for name, alike in models.items():
+        runs_on = [_runs_on(record) for _, record in alike]
+        if len(set(runs_on)) != len(runs_on):
+            raise PublishError(f"two artefacts of one precision for the same hardware: {name} for {', '.join(runs_on)}")
+    if len({record.recipe["checkpoint"] for _, record in members}) > 1:
         raise PublishError("the artefacts come from different checkpoints: export them all from one")
+    return models
 
 
-def _stage(
-    staged: Path, number: int, records: Sequence[tuple[Path, manifest.Manifest]], precision: str, source: Path
-) -> None:
-    labels = (records[0][0] / artefact.LABELS_FILE).read_text().splitlines()
-    values = {"classes": str(len(labels)), "precision": precision}
-    for folder, record in records:
-        model = staged / record.model
-        _configure(source / record.model, model, values)
-        (model / str(number)).mkdir()
-        names = [CONFIG]
-        for name, place in ((artefact.MODEL_FILE, f"{number}/{artefact.MODEL_FILE}"), (artefact.LABELS_FILE,) * 2):
-            shutil.copyfile(folder / name, model / place)
-            names.append(place)
-        record = replace(record, files=manifest.hashes(model, names))  # noqa: PLW2901
-        record.write(model / str(number))
-    for name in (DECODER, ENSEMBLE):
-        model = staged / name
-        _configure(source / name, model, values)
-        (model / str(number)).mkdir()
-        names = [CONFIG]
-        if name == ENSEMBLE:
-            shutil.copyfile(records[0][0] / artefact.LABELS_FILE, model / artefact.LABELS_FILE)
-            names.append(artefact.LABELS_FILE)
-        for path in sorted((source / name).glob("1/*.py")):
-            shutil.copyfile(path, model / str(number) / path.name)
-            names.append(f"{number}/{path.name}")
-        manifest.Manifest(model=name, files=manifest.hashes(model, names), verdict=manifest.PASSED).write(
-            model / str(number)
+def _check_verdict(folder: Path, record: manifest.Manifest, accepted: str) -> None:
+    if record.verdict == manifest.PASSED:
+        return
+    refusal = f"{folder} may not be published, its verdict is «{record.verdict}»"
+    if record.verdict != artefact.NO_DEVICE:
+        raise PublishError(refusal)
+    if not accepted.strip():
+        raise PublishError(f"{refusal}: verify it on its GPU, or accept that with --accept-unproved REASON")
+    if artefact.GOLDEN_FILE not in record.files:
+        raise PublishError(
+            f"{refusal} and it has no golden batch to be proved by at load: verify its graph and build it again"
         )
-    for path in staged.rglob("*"):
-        sync(path)
-    sync(staged)
 
 
-def _configure(source: Path, model: Path, values: dict[str, str]) -> None:
-    model.mkdir(parents=True)
-    (model / CONFIG).write_text(string.Template((source / CONFIG).read_text()).substitute(values))
+def _runs_on(record: manifest.Manifest) -> str:
+    if not record.engine:
+        return "any"
+    return "any GPU" if record.engine["options"]["hardware_compatible"] else str(record.engine["capability"])
 
 
 def _content(release: Path, number: int) -> dict[str, dict[str, str]]:
-    """Model -> file -> SHA-256, with the release's number taken out of the names."""
-    return {
-        folder.name: {name.removeprefix(f"{number}/"): sha for name, sha in record.files.items()}
-        for folder in release.iterdir()
-        for record in [manifest.read(folder / str(number))]
-    }
+    """Model -> file -> SHA-256, with the release's number taken out of the names; empty for a damaged release."""
+    try:
+        return {
+            folder.name: {name.removeprefix(f"{number}/"): sha for name, sha in record.files.items()}
+            for folder in release.iterdir()
+            for record in [manifest.read(folder / str(number))]
+        }
+    except manifest.ManifestError:
+        return {}
 
 
 def _switch(repository: Path, release: Path) -> None:

@@ -3,6 +3,8 @@
 - ``cpu``: uint8 activations, int8 weights per channel **in 7 bits**. Without VNNI the x86 kernels add two u8 x s8
   products in 16 bits and saturate; weights within ±64 cannot (255 · 64 · 2 < 2¹⁵), so every CPU gives the same answer.
 - ``tensorrt``: int8 activations per tensor and weights per channel, both symmetric with zero point 0, float32 scales.
+  Q/DQ stands before convolutions and dense layers only, so that bias, ReLU and pooling fuse into what they follow; what
+  is not quantised is FP16.
 
 The image is not calibrated: normalisation is (x - 128) / 128, so the pixels are the quantised activation already.
 """
@@ -20,14 +22,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData, save_tensors_data
 
 from alexnet_client.contract import IMAGE, PIXEL_SCALE, PIXEL_ZERO
+from export.calibration import ranges
+from export.half import halve_residual
 from export.onnx_file import strip_traces, write_graph
 from export.rounding import round_weights
 
-#: Softmax stays in float: its 8-bit form has a fixed scale of 1/256. Cast, Sub and Div are the normalisation.
-QUANTISED_OPS = ("Conv", "Gemm", "MaxPool", "Relu", "Reshape")
+MULTIPLICATIONS = ("Conv", "Gemm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +47,38 @@ class Scheme:
     weight_steps: int
     #: Zero point of the normalised pixels at scale 1/128.
     pixel_zero: int
+    #: How ranges are calibrated: the best by accuracy, of all in ``export.calibration.METHODS``.
+    method: str
+    #: Operators with 8-bit inputs. Softmax stays in float: its 8-bit form has a fixed scale of 1/256. Cast, Sub and Div
+    #: are the normalisation.
+    operators: tuple[str, ...]
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("cpu", QuantType.QUInt8, symmetric=False, reduce_range=True, weight_steps=64, pixel_zero=PIXEL_ZERO),
-        Scheme("tensorrt", QuantType.QInt8, symmetric=True, reduce_range=False, weight_steps=127, pixel_zero=0),
+        Scheme(
+            "cpu",
+            QuantType.QUInt8,
+            symmetric=False,
+            reduce_range=True,
+            weight_steps=64,
+            pixel_zero=PIXEL_ZERO,
+            method="mse",
+            operators=(*MULTIPLICATIONS, "MaxPool", "Relu", "Reshape"),
+        ),
+        Scheme(
+            "tensorrt",
+            QuantType.QInt8,
+            symmetric=True,
+            reduce_range=False,
+            weight_steps=127,
+            pixel_zero=0,
+            method="percentile",
+            operators=MULTIPLICATIONS,
+        ),
     )
 }
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, batches: Iterator[NDArray[np.uint8]]) -> None:
-        self._batches = batches
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {IMAGE.name: batch}
 
 
 def _advice(record: logging.LogRecord) -> bool:
@@ -68,11 +86,14 @@ def _advice(record: logging.LogRecord) -> bool:
     return "pre-processing" not in record.getMessage()
 
 
-def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArray[np.uint8]]) -> None:
+def quantize(
+    source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArray[np.uint8]], method: str | None = None
+) -> None:
     """Quantise the FP32 graph ``source`` into ``target``, atomically; the same inputs give the same bytes.
 
     Args:
         batches: calibration images, ``uint8[N, 224, 224, 3]``, real training images and at least 500 in all.
+        method: how they become ranges, of :data:`export.calibration.METHODS`; the scheme's own by default.
 
     Raises:
         ValueError: ``source`` is not a graph that this exporter wrote.
@@ -85,14 +106,23 @@ def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArr
     scale = np.array(1 / PIXEL_SCALE, np.float32)
     logging.getLogger().addFilter(_advice)
     with tempfile.TemporaryDirectory() as folder:
-        rounded, quantised = Path(folder) / "rounded.onnx", Path(folder) / "quantised.onnx"
+        rounded, quantised, found = (Path(folder) / name for name in ("rounded.onnx", "quantised.onnx", "ranges.json"))
         onnx.save(graph, rounded)
+        calibrated = ranges(rounded, scheme.operators, method or scheme.method, batches, symmetric=scheme.symmetric)
+        save_tensors_data(
+            TensorsData(
+                CalibrationMethod.MinMax,
+                {name: (np.float32(low), np.float32(high)) for name, (low, high) in calibrated.items()},
+            ),
+            found,
+        )
         quantize_static(
             rounded,
             quantised,
-            _Reader(batches),
+            None,
+            calibration_cache_path=found,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED_OPS),
+            op_types_to_quantize=list(scheme.operators),
             per_channel=True,
             reduce_range=scheme.reduce_range,
             activation_type=scheme.activation,
@@ -103,12 +133,15 @@ def quantize(source: Path, target: Path, scheme: Scheme, batches: Iterator[NDArr
                 "WeightSymmetric": True,
                 # TensorRT adds biases in float; its parser takes no int32 DequantizeLinear.
                 "QuantizeBias": not scheme.symmetric,
+                "OpTypesToExcludeOutputQuantization": list(MULTIPLICATIONS) if scheme.symmetric else [],
                 "TensorQuantOverrides": {pixels: [{"scale": scale, "zero_point": zero}]},
             },
         )
         graph = onnx.load(quantised)
-    _free_logits(graph.graph)
-    if not scheme.symmetric:
+    if scheme.symmetric:
+        halve_residual(graph)
+    else:
+        _free_logits(graph.graph)
         _feed_pixels(graph, pixels)
     strip_traces(graph)
     write_graph(graph, target)
@@ -171,11 +204,15 @@ def layer_types(path: Path) -> dict[str, str]:
     """Convolution or dense layer -> the element type of its weights as stored (``INT8``, ``FLOAT``, ``FLOAT16``)."""
     graph = onnx.load(path).graph
     stored = {entry.name: entry.data_type for entry in graph.initializer}
-    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("DequantizeLinear", "Cast")}
+
+    def origin(name: str) -> str:
+        return origin(through[name]) if name in through else name
+
     return {
-        node.name: onnx.TensorProto.DataType.Name(stored[through.get(node.input[1], node.input[1])])
+        node.name: onnx.TensorProto.DataType.Name(stored[origin(node.input[1])])
         for node in graph.node
-        if node.op_type in ("Conv", "Gemm")
+        if node.op_type in MULTIPLICATIONS
     }
 
 

@@ -44,13 +44,13 @@ PROBABILITIES: Final = Tensor("probabilities", "FP32", (-1,))
 EMBEDDING: Final = Tensor("embedding", "FP32", (EMBEDDING_LENGTH,))
 
 # --- Models. The precision is the contract; the runtime behind it is not.
-PRECISIONS: Final = ("fp32", "fp16", "int8")
+PRECISIONS: Final = ("fp32", "fp16", "int8", "fp8")
 ENSEMBLE: Final = "alexnet"
 DECODER: Final = "alexnet_decode"
 
 
 def precision_model(precision: str) -> str:
-    """The served model of one precision: ``alexnet_fp32``, ``alexnet_fp16`` or ``alexnet_int8``.
+    """The served model of one precision: ``alexnet_fp32``, ``alexnet_fp16``, ``alexnet_int8`` or ``alexnet_fp8``.
 
     Raises:
         ValueError: ``precision`` is not one of :data:`PRECISIONS`.

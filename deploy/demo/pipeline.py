@@ -27,6 +27,11 @@ _TRAINING = (ROOT / "training", *_CONTRACT)
 _EXPORT = (ROOT / "export", *_TRAINING)
 
 
+#: What engines are built from, and for: Turing, A100, other Ampere, Ada, consumer Blackwell.
+ENGINE_GRAPHS = ("fp16", "int8-tensorrt")
+CAPABILITIES = ("sm75", "sm80", "sm86", "sm89", "sm120")
+
+
 def stages(recipe: str, data: Path) -> list[Stage]:
     """Every stage from the data set to the published repository, in order; other data than ours is not fetched."""
     fetch = Stage("dataset", ("training", "fetch", "fashion-mnist", "--output", str(DATA)), [], [DATA])
@@ -63,4 +68,30 @@ def stages(recipe: str, data: Path) -> list[Stage]:
             [*artefacts, ROOT / "model_repository", *_EXPORT],
             [REPOSITORY],
         ),
+    ]
+
+
+def engine_stages(data: Path) -> list[Stage]:
+    """From the FP32 graph to engines; verification leaves the golden batch that proves each on its GPU."""
+    where, made_from = ("--data", str(data)), ("--checkpoint", str(CHECKPOINT))
+    weights, fp32 = CHECKPOINT / "model.safetensors", ARTEFACTS / "fp32" / "model.onnx"
+    folders = [ARTEFACTS / name for name in ENGINE_GRAPHS]
+    graphs = [folder / "model.onnx" for folder in folders]
+    names = [f"{graph}-{capability}" for graph in ENGINE_GRAPHS for capability in CAPABILITIES]
+    plans = [ARTEFACTS / name / "model.plan" for name in names]
+    return [
+        Stage("export-fp16", ("export", "fp16", *made_from), [weights, *_EXPORT], [graphs[0]]),
+        Stage(
+            "export-int8-tensorrt",
+            ("export", "int8", "--scheme", "tensorrt", *where),
+            [fp32, data, *_EXPORT],
+            [graphs[1]],
+        ),
+        Stage(
+            "verification-graphs",
+            ("export", "verify", *made_from, *where, *ENGINE_GRAPHS),
+            [weights, fp32, *graphs, data, *_EXPORT],
+            folders,
+        ),
+        Stage("engines", ("export", "engine", *ENGINE_GRAPHS, "--gpu", *CAPABILITIES), [*folders, *_EXPORT], plans),
     ]

@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _announce(server: LocalServer) -> None:
     print(f"serving {server.repository} ({', '.join(server.models)})")
+    for model, reason in server.fallbacks.items():
+        print(f"  fallback {model} serves its ONNX graph: {reason}")
     for model, reason in server.refused.items():
         print(f"  refused  {model}: {reason}")
     print(f"  gRPC     {server.grpc_url}")

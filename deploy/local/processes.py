@@ -67,12 +67,19 @@ def clear_shared_memory(prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def clear_leftovers() -> None:
-    """Clear away what killed supervisors left: the prefix holds their process id, and no such process lives."""
-    owners = {match[1] for region in SHARED_MEMORY.glob(f"{PREFIX}*") if (match := _OWNER.match(region.name))}
-    for owner in _dead(owners):
+def clear_leftovers(*folders: Path) -> None:
+    """Clear away what killed supervisors left there and in shared memory: its name holds their process id."""
+    left = {
+        path: match[1]
+        for folder in (SHARED_MEMORY, *folders)
+        for path in folder.glob(f"{PREFIX}*")
+        if (match := _OWNER.match(path.name))
+    }
+    for owner in _dead(set(left.values())):
         kill_orphans(f"{PREFIX}{owner}-")
-        clear_shared_memory(f"{PREFIX}{owner}-")
+        for path, its_owner in left.items():
+            if its_owner == owner:
+                path.unlink(missing_ok=True)
 
 
 _OWNER = re.compile(re.escape(PREFIX) + r"(\d+)-")

@@ -21,6 +21,7 @@ from deploy.local.installation import ROOT, find
 from deploy.local.ports import HOST, Ports, free_ports
 from deploy.local.probe import ADMIN_HEADER, Probe
 from deploy.local.repository import Checked, check
+from deploy.local.selection import Selected, link, select
 
 log = logging.getLogger("deploy.local")
 
@@ -68,6 +69,9 @@ class LocalServer:
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
         self._checked = Checked(repository, ())
+        self._selected = Selected(repository)
+        #: What tritonserver reads: the release, or the view of it that fits this machine.
+        self._served = work / f"{self._prefix}repository"
         self._stubs: dict[int, str] = {}
         #: Set once the server is given up.
         self.failed: str | None = None
@@ -97,6 +101,11 @@ class LocalServer:
         """Model -> why it is not served."""
         return self._checked.refused
 
+    @property
+    def fallbacks(self) -> dict[str, str]:
+        """Model -> why its ONNX graph serves in an engine's place."""
+        return self._selected.fallbacks
+
     def start(self) -> Self:
         """Start, and return when every model has answered a real inference.
 
@@ -106,14 +115,15 @@ class LocalServer:
             FileNotFoundError: there is no repository.
             ServerError: no model can be served, or the server did not get ready; names the log.
         """
-        self._checked = check(self.repository)
-        self.ports.check()
-        processes.clear_leftovers()
-        self._installation = find(self._work)
+        processes.clear_leftovers(self._work)
         try:
+            self._choose()
+            self.ports.check()
+            self._installation = find(self._work)
             self._launch()
         except BaseException:
             self._end()
+            self._served.unlink(missing_ok=True)
             raise
         self._watcher = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
         self._watcher.start()
@@ -125,6 +135,7 @@ class LocalServer:
         if self._watcher is not None:
             self._watcher.join()
         self._end()
+        self._served.unlink(missing_ok=True)
 
     def cancel(self) -> None:
         """Give up starting, as from a signal handler: :meth:`start` raises soon; a running server goes on unwatched."""
@@ -140,7 +151,7 @@ class LocalServer:
 
     def _command(self) -> list[str]:
         addresses = {"grpc": self.ports.grpc, "http": self.ports.http, "metrics": self.ports.metrics}
-        command = [str(self._installation.binary), f"--model-repository={self.repository.absolute()}"]
+        command = [str(self._installation.binary), f"--model-repository={self._served.absolute()}"]
         command += [f"--backend-directory={self._installation.backends.absolute()}"]
         for name, port in addresses.items():
             command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
@@ -181,6 +192,17 @@ class LocalServer:
         for model in self.models:
             self._until(deadline, lambda model=model: self._probe.answers(model), f"{model} does not answer")
         self._stubs = processes.stubs(self._process.pid)
+
+    def _choose(self) -> None:
+        """Read the release anew and decide what is served of it."""
+        checked = check(self.repository)
+        self._selected = select(checked, self._work)
+        link(self._served, self._selected.view)
+        self._checked = checked
+        for reason in self._selected.fallbacks.values():
+            log.warning("%s; its ONNX graph serves", reason)
+        for model, reason in self._selected.refused.items():
+            self._refuse(model, reason)
 
     def _settled(self) -> bool:
         return all(state != "LOADING" for state, _ in self._probe.states().values())
@@ -264,15 +286,14 @@ class LocalServer:
 
     def _reload(self) -> None:
         """Put a newly published release in the present one's place, or keep the present one where that fails."""
-        checked = check(self.repository)
-        for model, reason in checked.refused.items():
+        self._choose()
+        for model, reason in self.refused.items():
             log.error("%s is not loaded, its present version goes on: %s", model, reason)
-        self._checked = Checked(checked.release, checked.models, dict(checked.refused))
-        for model in checked.models:
+        for model in self.models:
             try:
                 self._probe.load(model, START_TIMEOUT)
             except InferenceServerException as error:
                 log.error("%s could not be loaded, its present version goes on: %s", model, error)  # noqa: TRY400
         if self._process is not None:
             self._stubs = processes.stubs(self._process.pid)
-        log.warning("release %s of %s is live", checked.release.name, self.repository)
+        log.warning("release %s of %s is live", self._checked.release.name, self.repository)

@@ -92,7 +92,7 @@ def test_a_graph_that_does_not_load_is_refused_by_name(repository: Path, tmp_pat
     with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
         assert server.models == ("alexnet_decode",)
         assert "cannot be loaded" in server.refused["alexnet_int8"]
-        assert "an engine needs" in server.refused["alexnet_fp32"]
+        assert "has no engine: publish one" in server.refused["alexnet_fp32"]
 
 
 def test_nothing_to_serve_is_an_error(repository: Path, tmp_path: Path) -> None:

@@ -31,3 +31,21 @@ class Metrics:
         self._seconds.observe(seconds)
         self._batch.observe(images)
         self._images.increment(images)
+
+
+class EngineMetrics:
+    """What runs, as gauges. Labels: model, version; the first has more."""
+
+    def __init__(self, model, version, provider, plan, device_memory):
+        labels = {"model": model, "version": version}
+        family = pb_utils.MetricFamily
+        facts = {"provider": provider.name, "tensorrt": provider.version, "plan": plan.name}
+        self._families, self._gauges = [], []
+        for name, text, more, value in (
+            ("alexnet_engine_info", "1, with what runs in its labels", facts, 1),
+            ("alexnet_engine_plan_bytes", "Size of the plan", {}, plan.stat().st_size),
+            ("alexnet_engine_device_memory_bytes", "Device memory for activations and scratch", {}, device_memory),
+        ):
+            self._families.append(family(name, text, family.GAUGE))
+            self._gauges.append(self._families[-1].Metric(labels={**labels, **more}))
+            self._gauges[-1].set(value)

@@ -1,0 +1,115 @@
+"""``build-engines``: graphs -> engines for the GPU that is here, proved on it, published. An init container or a Job.
+
+Engines are kept by what decides them, the graph's SHA-256, the GPU and the library's version, so that the second pod
+on a node builds nothing. The cache is a folder: a volume of the node, or one that pods share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from export import artefact, golden, manifest
+from export.build_engine import build_engine, folder_name
+from export.compare import compare
+from export.engine import Options
+from export.gpu import Gpu, installed
+from export.limits import limits
+from export.provider import Provider, find
+from export.publish import publish
+from export.release import engines_in
+from export.runtime import EngineRunner
+
+GRAPHS = ("fp16", "int8-tensorrt")
+
+
+def cached_engine(graph: Path, cache: Path, provider: Provider, gpu: Gpu) -> Path:
+    """The folder of a proved engine of the graph artefact in ``graph``, built and proved now if it is not there.
+
+    Raises:
+        manifest.ManifestError: the graph is no artefact, was never verified, or its engine answers wrongly.
+        export.engine.EngineError: no engine can be built.
+        export.runtime.RuntimeFailure: the engine does not run.
+    """
+    parent = artefact.read(graph)
+    if parent.verdict != manifest.PASSED:
+        raise manifest.ManifestError(f"{graph} is not proved, its verdict is «{parent.verdict}»: publish nothing of it")
+    key = re.sub(r"[^\w.]+", "-", f"{parent.files[artefact.MODEL_FILE][:16]}-{gpu.name}-{provider.version}").lower()
+    record, built = build_engine(graph, cache / key, provider, gpu.capability, Options())
+    folder = cache / key / folder_name(graph.name, gpu.capability)
+    if record.verdict != manifest.PASSED:
+        record = _prove(folder, record, provider)
+    print(f"{folder.name}: {'built' if built else 'kept'}, {record.verdict} on {gpu}", file=sys.stderr)
+    if record.verdict != manifest.PASSED:
+        raise manifest.ManifestError(f"{folder.name} may not serve, its verdict on {gpu} is «{record.verdict}»")
+    return folder
+
+
+def _prove(folder: Path, record: manifest.Manifest, provider: Provider) -> manifest.Manifest:
+    images, reference = golden.read(folder / artefact.GOLDEN_FILE)
+    with EngineRunner(provider, folder / artefact.PLAN_FILE) as runner:
+        comparison = compare(reference, runner(images))
+    kept = limits(record)
+    broken = kept.broken_by(comparison, top1_loss=0.0)
+    proved = replace(
+        record,
+        parity={**asdict(comparison), "reference": "fp32", "images": len(images), "limits": kept.as_dict()},
+        verdict="failed: " + "; ".join(broken) if broken else manifest.PASSED,
+    )
+    proved.write(folder)
+    return proved
+
+
+def collect(artefacts: Path, engines: Sequence[Path], target: Path) -> list[str]:
+    """Lay engines and what they fall back on side by side in ``target``; returns the names to publish."""
+    for engine in engines:
+        (target / engine.name).symlink_to(engine.resolve())
+    names = engines_in(target, with_graphs=True)
+    for name in set(names) - {engine.name for engine in engines}:
+        if (artefacts / name).is_dir():
+            (target / name).symlink_to((artefacts / name).resolve())
+    return [name for name in names if (target / name).is_dir()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build, prove and publish; returns the exit status: 0, or 1 with one line on standard error."""
+    parser = argparse.ArgumentParser(prog="build-engines", description=main.__doc__)
+    parser.add_argument("--artefacts", type=Path, default=Path("/artefacts"), help="verified graphs (%(default)s)")
+    parser.add_argument("--cache", type=Path, default=Path("/cache"), help="engines, kept (%(default)s)")
+    parser.add_argument("--repository", type=Path, default=Path("/models/live"), help="published here (%(default)s)")
+    parser.add_argument("--graphs", nargs="+", default=GRAPHS, help=f"which ({' '.join(GRAPHS)})")
+    parser.add_argument("--precision", default="int8", help="what answers behind the ensemble (%(default)s)")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    staging = options.cache / ".staging"
+    try:
+        gpu = installed()
+        if gpu is None:
+            raise ValueError("this machine has no GPU: run it where the engines will serve, or use `make engines`")
+        provider = find()
+        print(f"{provider}, {gpu}", file=sys.stderr)
+        engines = [cached_engine(options.artefacts / name, options.cache, provider, gpu) for name in options.graphs]
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        names = collect(options.artefacts, engines, staging)
+        number = publish(options.repository, [staging / name for name in names], options.precision, "")
+        print(f"{options.repository} serves release {number}: {', '.join(names)}")
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"build-engines: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("build-engines: interrupted; run it again to go on from here", file=sys.stderr)
+        return 130
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Engines on this GPU: do they load, how fast are they, beside PyTorch in FP16 and beside the roofline.
+
+``python -m deploy.loadtest.gpu`` after ``python -m export engine``. Parity and accuracy: ``python -m export verify``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynvml
+import torch
+
+from alexnet_client.contract import IMAGE, MAX_BATCH
+from deploy.loadtest import torch_fp16
+from deploy.loadtest.measurement import Measurement, summarise, time_calls
+from deploy.loadtest.roofline import Roof, macs
+from export import artefact, manifest
+from export.gpu import Gpu, installed
+from export.provider import find
+from export.runtime import EngineRunner, RuntimeFailure
+from training import checkpoint
+from training.atomic import atomic_path
+from training.model import AlexNet
+
+BATCHES = (1, 8, 32, MAX_BATCH)
+BASELINES = {"PyTorch, CUDA graph": torch_fp16.recorded, "PyTorch, torch.compile": torch_fp16.compiled}
+BUILD = Path("build")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; returns the exit status: 0, or 1 with one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.loadtest.gpu", description=main.__doc__)
+    parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="all engines there (%(default)s)")
+    parser.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoint", help="for PyTorch (%(default)s)")
+    parser.add_argument("--output", type=Path, default=BUILD / "bench" / "gpu.json", help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="each point once a round, medians count (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a point and round (%(default)s)")
+    options = parser.parse_args(arguments)
+    gpu = installed()
+    if gpu is None:
+        print("python -m deploy.loadtest.gpu: this machine has no GPU, `make bench` is for its CPU", file=sys.stderr)
+        return 1
+    try:
+        model = checkpoint.load(options.checkpoint).model
+        loads = _loads(options.artefacts)
+        rounds = [_round(options, model, loads) for _ in range(options.rounds)]
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"python -m deploy.loadtest.gpu: {error}", file=sys.stderr)
+        return 1
+    report: dict[str, Any] = {
+        "gpu": str(gpu),
+        "driver": gpu.driver,
+        "versions": {"torch": torch.__version__, "cuda": torch.version.cuda},
+        "loads": {name: reason or "yes" for name, reason in loads.items()},
+        "measured": [
+            {**row.as_row(), "floor_ms": round(1e3 * floor, 4)}
+            for row, floor in _with_floors(summarise(rounds), gpu, options.artefacts, macs(model))
+        ],
+    }
+    with atomic_path(options.output) as partial:
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+    _print(report)
+    print(f"\nevery figure: {options.output}")
+    return 0
+
+
+def _loads(artefacts: Path) -> dict[str, str]:
+    """Engine -> why it does not load here; empty where it does. Those of other GPUs are tried too."""
+    found: dict[str, str] = {}
+    for path in sorted(artefacts.glob(f"*/{artefact.PLAN_FILE}")):
+        record = artefact.read(path.parent)
+        try:
+            EngineRunner(find(record.engine["provider"]), path).close()
+            found[path.parent.name] = ""
+        except (RuntimeFailure, ValueError) as error:
+            found[path.parent.name] = str(error)
+    if "" not in found.values():
+        raise manifest.ManifestError(f"no engine in {artefacts} loads on this GPU: {found or 'there is none'}")
+    return found
+
+
+def _round(options: argparse.Namespace, model: AlexNet, loads: dict[str, str]) -> list[Measurement]:
+    """Every point once: the machine's noise meets them all alike."""
+    rows = []
+    generator = np.random.default_rng(0)
+    for batch in BATCHES:
+        pixels = generator.integers(0, 256, (batch, *IMAGE.shape), np.uint8)
+        for name in (name for name, reason in loads.items() if not reason):
+            folder = options.artefacts / name
+            provider = find(artefact.read(folder).engine["provider"])
+            with EngineRunner(provider, folder / artefact.PLAN_FILE, hot=(batch,)) as runner:
+                speed = time_calls(lambda: runner.run(pixels), batch, options.seconds)  # noqa: B023  called at once
+            rows.append(Measurement(str(provider), name, *speed, batch=batch))
+        for what, baseline in BASELINES.items():
+            run = baseline(model, batch)
+            speed = time_calls(lambda: run(pixels), batch, options.seconds)  # noqa: B023
+            rows.append(Measurement(what, "fp16", *speed, batch=batch))
+    return rows
+
+
+def _with_floors(
+    rows: list[Measurement], gpu: Gpu, artefacts: Path, multiplications: int
+) -> list[tuple[Measurement, float]]:
+    roof = _roof(gpu)
+    result = []
+    for row in rows:
+        precision = row.model.split("-")[0]
+        graph = next(path for path in (artefacts / row.model, artefacts / "fp16") if path.is_dir())
+        weights = (graph / artefact.model_file(artefact.read(graph))).stat().st_size
+        result.append((row, roof.seconds(weights, multiplications, row.batch or 1, precision)))
+    return result
+
+
+def _roof(gpu: Gpu) -> Roof:
+    pynvml.nvmlInit()
+    try:
+        device = pynvml.nvmlDeviceGetHandleByIndex(0)
+        return Roof.of(
+            gpu.capability,
+            torch.cuda.get_device_properties(0).multi_processor_count,
+            1e6 * pynvml.nvmlDeviceGetMaxClockInfo(device, pynvml.NVML_CLOCK_SM),
+            1e6 * pynvml.nvmlDeviceGetMaxClockInfo(device, pynvml.NVML_CLOCK_MEM),
+            pynvml.nvmlDeviceGetMemoryBusWidth(device),
+        )
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(f"{report['gpu']}, driver {report['driver']}, {report['versions']}")
+    for name, reason in report["loads"].items():
+        print(f"  {name} loads: {reason}")
+    print(f"{'what':28}{'model':24}{'batch':>6}{'image/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'floor ms':>10}")
+    for row in report["measured"]:
+        print(
+            f"{row['what']:28}{row['model']:24}{row['batch']:6}{row['images_per_second']:10.0f}"
+            f"{row['p50_ms']:9.3f}{row['p99_ms']:9.3f}{row['floor_ms']:10.4f}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

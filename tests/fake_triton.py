@@ -1,0 +1,167 @@
+"""A KServe v2 service in this process, over real gRPC, whose answers, codes and delays a test scripts.
+
+What it is not told otherwise it answers as the real server would: the decoder's refusals word for word, Triton's
+classification extension, and numbers that depend on the pixels alone, so that a test can tell whose answer it got.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add_GRPCInferenceServiceServicer_to_server
+from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
+
+from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, PROBABILITIES, SERVED_MODELS
+from alexnet_client.preprocess import UndecodableImage, decode
+
+LABELS = ("cat", "dog", "owl")
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """How one request is answered: a code other than OK aborts it, ``seconds`` pass first."""
+
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    message: str = ""
+    seconds: float = 0.0
+
+
+def outputs(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The fake network: probabilities ``[N, 3]`` and embedding ``[N, 4096]`` that tell images apart."""
+    flat = pixels.reshape(len(pixels), -1).astype(np.float32)
+    scores = np.stack([flat[:, place::3].mean(1) for place in range(len(LABELS))], axis=1) + np.float32(1)
+    return scores / scores.sum(1, keepdims=True), np.ascontiguousarray(flat[:, : EMBEDDING.shape[0]])
+
+
+class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Listens on a free loopback port while the ``with`` block runs."""
+
+    def __init__(self, models: Iterable[str] = SERVED_MODELS, workers: int = 128) -> None:
+        self.models = set(models)
+        #: Every request that arrived, in order.
+        self.requests: list[service_pb2.ModelInferRequest] = []
+        #: Metadata of each of them.
+        self.metadata: list[dict[str, str]] = []
+        #: Calls by method's name.
+        self.calls: Counter[str] = Counter()
+        #: Most inferences that were under way at once.
+        self.peak = 0
+        self._now = 0
+        self._script: deque[Scripted] = deque()
+        self._always = Scripted()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._server = grpc.server(ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)])
+        add_GRPCInferenceServiceServicer_to_server(self, self._server)
+        self.url = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    def script(self, *steps: Scripted, then: Scripted = Scripted()) -> None:  # noqa: B008  frozen
+        """Answer the next inferences so, in order, and ``then`` all others."""
+        with self._lock:
+            self._script = deque(steps)
+            self._always = then
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._server.stop(None).wait()
+
+    def ServerLive(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["ServerLive"] += 1
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["ServerReady"] += 1
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["ModelReady"] += 1
+        return service_pb2.ModelReadyResponse(ready=request.name in self.models)
+
+    def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["ServerMetadata"] += 1
+        return service_pb2.ServerMetadataResponse(name="triton", version="fake")
+
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        with self._under_way():
+            self.calls["ModelInfer"] += 1
+            with self._lock:
+                self.requests.append(request)
+                self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
+                step = self._script.popleft() if self._script else self._always
+            if step.seconds:
+                gone = threading.Event()
+                context.add_callback(gone.set)
+                _first_of(step.seconds, gone, self._closing)
+            if step.code is not grpc.StatusCode.OK:
+                context.abort(step.code, step.message)
+            if request.model_name not in self.models:
+                unknown = f"Request for unknown model: '{request.model_name}' is not found"
+                context.abort(grpc.StatusCode.UNAVAILABLE, unknown)
+            return _answer(request, _pixels(request, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)))
+
+    @contextmanager
+    def _under_way(self):  # type: ignore[no-untyped-def]
+        with self._lock:
+            self._now += 1
+            self.peak = max(self.peak, self._now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+def _first_of(seconds: float, *events: threading.Event) -> None:
+    """Wait so long, or until one of the events is set."""
+    waited = 0.0
+    while waited < seconds and not any(event.wait(0.005) for event in events):
+        waited += 0.005 * len(events)
+
+
+def _pixels(request: Any, refuse: Callable[[str], None]) -> NDArray[np.uint8]:
+    (data,) = request.raw_input_contents
+    if request.model_name != ENSEMBLE:
+        return np.frombuffer(data, np.uint8).reshape(tuple(request.inputs[0].shape))
+    assert request.inputs[0].name == ENCODED.name
+    files, images, problems = deserialize_bytes_tensor(data), [], []
+    for index, file in enumerate(files):
+        try:
+            images.append(decode(bytes(file)))
+        except UndecodableImage as error:
+            problems.append(f"image {index}: {error}" if len(files) > 1 else str(error))
+    if problems:
+        refuse(f"in ensemble '{ENSEMBLE}', {'; '.join(problems)}")
+    return np.stack(images)
+
+
+def _answer(request: Any, pixels: NDArray[np.uint8]) -> Any:
+    assert pixels.shape[1:] == IMAGE.shape
+    answer = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
+    values = dict(zip((PROBABILITIES.name, EMBEDDING.name), outputs(pixels), strict=True))
+    for wanted in request.outputs:
+        array: NDArray[Any] = values[wanted.name]
+        top = wanted.parameters["classification"].int64_param if "classification" in wanted.parameters else 0
+        if top:
+            order = np.argsort(-array, axis=1, kind="stable")[:, :top]
+            rows = [[f"{row[i]:.6f}:{i}:{LABELS[i]}".encode() for i in best] for row, best in zip(array, order, strict=True)]
+            array = np.array(rows, dtype=object)
+        tensor = answer.outputs.add(
+            name=wanted.name, datatype="BYTES" if top else "FP32", shape=list(array.shape)
+        )
+        assert tensor.name
+        answer.raw_output_contents.append(serialize_byte_tensor(array).item() if top else array.tobytes())
+    return answer
