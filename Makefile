@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo serve engines test lint bench format clean
+.PHONY: help demo serve engines check test lint unit bench format clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -19,10 +19,13 @@ demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything,
 	python -m deploy.demo
 
 serve: $(VENV)/ready ## serve build/repository on 8000 (HTTP), 8001 (gRPC), 8002 (metrics) until Ctrl-C
-	python -m deploy.local --repository build/repository
+	python -m deploy.serve --repository build/repository
 
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
+
+check: $(VENV)/tensorrt ## the quick loop, under a minute: lint, types and unit tests, offline and without a server
+	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
 test: $(VENV)/tensorrt $(BIN)/perf_analyzer ## run every test, with coverage
 	rm -f .coverage .coverage.*
@@ -35,6 +38,9 @@ lint: $(VENV)/ready ## ruff and mypy
 	ruff format --check .
 	mypy
 
+unit: $(VENV)/tensorrt ## the unit tests alone
+	pytest -q tests/unit tests/contract
+
 format: $(VENV)/ready ## let ruff format and fix
 	ruff check --fix .
 	ruff format .
@@ -45,12 +51,12 @@ bench: $(VENV)/ready $(BIN)/perf_analyzer ## measure throughput and latency, in-
 clean: ## remove what was built; the environment and the downloads stay
 	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench
 
-$(VENV)/ready: $(REQUIREMENTS) deploy/local/install.sh
+$(VENV)/ready: $(REQUIREMENTS) deploy/serve/install.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"got Python {sys.version.split()[0]}, want 3.11 or newer: make PYTHON=python3.11 ...")'
-	PYTHON=$(PYTHON) bash deploy/local/install.sh system
+	PYTHON=$(PYTHON) bash deploy/serve/install.sh system
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --disable-pip-version-check -c constraints.txt -e client -e '.[dev]'
-	bash deploy/local/install.sh triton
+	bash deploy/serve/install.sh triton
 	touch $@
 
 $(VENV)/tensorrt: $(VENV)/ready
@@ -58,4 +64,4 @@ $(VENV)/tensorrt: $(VENV)/ready
 	touch $@
 
 $(BIN)/perf_analyzer: $(VENV)/ready
-	bash deploy/local/install.sh perf_analyzer
+	bash deploy/serve/install.sh perf_analyzer

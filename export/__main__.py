@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from export.artefact import NO_DEVICE
-from export.calibration import METHODS
-from export.provider import PROVIDERS
-from export.quantize import SCHEMES
+from alexnet_client.command import run
+from alexnet_client.contract import PRECISIONS
+from export.artefacts.artefact import NO_DEVICE
+from export.engines.provider import PROVIDERS
+from export.graphs.calibration import METHODS
+from export.graphs.int8_onnx import SCHEMES
 
 BUILD = Path("build")
 DESCRIPTION = """\
@@ -60,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "calibrate", parents=[checkpoint, data, output, kept], help="compare the calibration methods"
     )
     calibrate.add_argument("--scheme", nargs="+", choices=sorted(SCHEMES), default=sorted(SCHEMES), help="which (both)")
+    calibrate.add_argument("--method", nargs="+", choices=METHODS, default=METHODS, help="which (all)")
     publish = commands.add_parser("publish", parents=[output, repository], help="publish proved artefacts")
     publish.add_argument("artefacts", nargs="*", help="which; by default those of the target")
     publish.add_argument(
@@ -69,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--accept-unproved", metavar="REASON", default="", help="publish engines that were never on their GPU"
     )
-    publish.add_argument("--precision", default="int8", help="what answers behind the ensemble (%(default)s)")
+    publish.add_argument(
+        "--precision", choices=PRECISIONS, default="int8", help="what answers behind the ensemble (%(default)s)"
+    )
     prove = commands.add_parser("prove", parents=[repository], help="prove published engines on this GPU")
     prove.add_argument("--proofs", type=Path, default=BUILD / "proofs", help="where verdicts are kept (%(default)s)")
     inspect = commands.add_parser("inspect", parents=[output], help="show an engine's layers")
@@ -97,14 +102,9 @@ def _add_engine(commands: Any, output: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 with one line on standard error."""
     options = parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except (ValueError, OSError) as error:
-        print(f"python -m export {options.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"python -m export {options.command}: interrupted, nothing half-written is left", file=sys.stderr)
-        return 130
+    return run(
+        f"python -m export {options.command}", lambda: _run(options), "interrupted, nothing half-written is left"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -116,16 +116,17 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{options.repository} serves release {number}: {', '.join(folder.name for folder in folders)}")
         return 0
     if options.command in ("engine", "inspect", "prove"):
-        from export import engine_commands  # noqa: PLC0415
+        from export.engines import commands as engine_commands  # noqa: PLC0415
 
         command: Callable[[argparse.Namespace], int] = getattr(engine_commands, options.command)
         return command(options)
     if options.command == "verify":
         return _verify(options)
     if options.command == "calibrate":
-        from export.calibration_table import write_table  # noqa: PLC0415
+        from export.proof.calibration_table import write_table  # noqa: PLC0415
 
-        print(write_table(options.data, options.output, options.checkpoint, options.predictions, options.scheme))
+        where = (options.data, options.output, options.checkpoint, options.predictions)
+        print(write_table(*where, options.scheme, options.method))
         return 0
     from export.build import build_float, build_fp8, build_int8  # noqa: PLC0415
 
@@ -149,8 +150,8 @@ def _of_target(options: argparse.Namespace) -> list[str]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from export.verify import verify  # noqa: PLC0415
-    from training.images import open_split  # noqa: PLC0415
+    from export.proof.verify import verify  # noqa: PLC0415
+    from training.data.open import open_split  # noqa: PLC0415
 
     images = open_split(options.data, "test")
     failed = 0

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export import artefact, fp8, manifest
-from export.graph import OPSET, write_onnx
-from export.quantize import SCHEMES, quantize
+from export.artefacts import artefact, manifest
+from export.graphs import fp8_onnx as fp8
+from export.graphs.float_onnx import OPSET, write_onnx
+from export.graphs.int8_onnx import SCHEMES, quantize
 from training.checkpoint import load
-from training.images import batches, open_split
+from training.data.batches import batches
+from training.data.image_set import DataError
+from training.data.open import open_split
 
 CALIBRATION_IMAGES = 512
 MINIMUM_CALIBRATION = 500
@@ -32,7 +35,7 @@ def build_float(checkpoint: Path, output: Path, precision: str) -> manifest.Mani
     """Write ``output/fp32`` or ``output/fp16`` from a checkpoint.
 
     Raises:
-        ValueError: ``checkpoint`` is none.
+        training.checkpoint.CheckpointError: ``checkpoint`` is none.
         OSError: a file could not be written.
     """
     source = load(checkpoint)
@@ -56,7 +59,7 @@ def build_int8(
     With another ``method`` than the scheme's own, the folder is named after it as well.
 
     Raises:
-        ValueError: too few calibration images, or a training split without enough.
+        training.data.image_set.DataError: too few calibration images, or a training split without enough.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
         OSError: a file could not be written.
     """
@@ -78,7 +81,7 @@ def build_fp8(data: Path, output: Path, images: int = CALIBRATION_IMAGES) -> man
     """Write ``output/fp8`` from ``output/fp32``, calibrated on ``images`` training images.
 
     Raises:
-        ValueError: as of :func:`build_int8`.
+        training.data.image_set.DataError: as of :func:`build_int8`.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
         OSError: a file could not be written.
     """
@@ -116,7 +119,7 @@ def _build_quantised(
     fp32 = artefact.read(parent)
     split = open_split(data, "train")
     if not MINIMUM_CALIBRATION <= images <= len(split):
-        raise ValueError(
+        raise DataError(
             f"got {images} calibration images: want at least {MINIMUM_CALIBRATION}, and {data} has {len(split)}"
         )
     chosen = np.linspace(0, len(split) - 1, images).astype(int)

@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_client.contract import ENSEMBLE, precision_model
-from export import artefact, manifest
+from alexnet_client.errors import AlexNetError
+from alexnet_client.files import file_errors, sync
+from export.artefacts import artefact, manifest
 from export.release import Member, stage
-from training.atomic import sync
 
 SOURCE = Path(__file__).resolve().parent.parent / "model_repository"
 #: The release that serves and the one before it, for a rollback.
 KEPT_RELEASES = 2
 
 
-class PublishError(ValueError):
+class PublishError(AlexNetError):
     """What was asked for cannot be published."""
 
 
@@ -49,13 +50,13 @@ def publish(
         manifest.ManifestError: an artefact is missing or changed.
         PublishError: an artefact has no passing verdict, they do not belong together, or ``repository`` is a real
             folder.
-        OSError: the disk is full, say; the old release is still there and whole.
+        FileError: the disk is full, say; the old release is still there and whole.
     """
     models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
     if repository.exists() and not repository.is_symlink():
         raise PublishError(f"{repository} is a folder, publish keeps a link there: move it away or name another")
     releases = repository.with_name(f"{repository.name}.releases")
-    with _locked(releases):
+    with file_errors(repository), _locked(releases):
         for leftover in releases.glob(".*.partial"):
             shutil.rmtree(leftover)
         numbers = sorted(int(path.name) for path in releases.iterdir() if path.name.isdigit())
@@ -142,6 +143,6 @@ def _locked(releases: Path) -> Iterator[None]:
     with (releases / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PublishError(f"another publish is writing {releases}: wait for it, then publish again") from None
+        except BlockingIOError as error:
+            raise PublishError(f"another publish is writing {releases}: wait for it, then publish again") from error
         yield

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alexnet_client.contract import DECODER, ENSEMBLE
-from export import artefact, manifest
-from export.gpu import triton_key
-from export.plans import Plan
-from training.atomic import sync
+from alexnet_client.contract import MODELS, PRECISION_MODELS, PROBABILITIES
+from alexnet_client.files import sync
+from export.artefacts import artefact, manifest
+from export.engines.gpu import triton_key
+from export.engines.plans import Plan
 
 CONFIG = "config.pbtxt"
 #: Where the block about engines begins in a published configuration.
@@ -53,12 +53,12 @@ def stage(
         _configure(source / name, model, values)
         (model / str(number)).mkdir()
         _stage_model(model, number, members, accepted)
-    for name in (DECODER, ENSEMBLE):
+    for name in (name for name in MODELS if name not in PRECISION_MODELS):
         model = staged / name
         _configure(source / name, model, values)
         (model / str(number)).mkdir()
         names = [CONFIG]
-        if name == ENSEMBLE:
+        if PROBABILITIES in MODELS[name].outputs:
             _copy(members[0][0] / artefact.LABELS_FILE, model, artefact.LABELS_FILE, names)
         for path in sorted((source / name).glob("1/*.py")):
             _copy(path, model, f"{number}/{path.name}", names)

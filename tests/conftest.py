@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.server import LocalServer
-from training.fashion_mnist import FashionMnist, fetch
-from training.images import ImageSet
+from deploy.serve.server import LocalServer
+from training.data.fashion_mnist import FashionMnist, fetch
+from training.data.image_set import ImageSet
 
 ROOT = Path(__file__).parents[1]
 #: Images a class.
-TRAINING, TESTING = 135, 40
+TRAINING, TESTING = 105, 20
 
 
 def python(*arguments: object, status: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -83,6 +84,17 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     done = python("deploy.demo", "--recipe", "smoke", "--data", folder, cwd=root)
     parts = ("checkpoint", "artefacts", "predictions", "repository")
     return Built(folder, root, done.stdout, *(build / part for part in parts))
+
+
+@pytest.fixture(scope="session")
+def engines(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where ``make engines`` ran after the demo: ``build/`` as it left it, and what it printed in ``engines.txt``."""
+    root = tmp_path_factory.mktemp("engines") / "root"
+    # Files are only ever replaced, never written into: links are as good as copies.
+    shutil.copytree(built.root, root, symlinks=True, copy_function=os.link)
+    done = python("deploy.demo.engines", "--recipe", "smoke", "--data", built.data, cwd=root)
+    (root / "engines.txt").write_text(done.stdout)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from export.predictors import OnnxPredictor
-from export.provider import Provider
+from export.engines.provider import Provider
+from export.runtimes.onnx import OnnxPredictor
 
 DTYPES = {"image": np.uint8, "probabilities": np.float32, "embedding": np.float32}
 

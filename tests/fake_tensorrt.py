@@ -12,7 +12,7 @@ from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
 
-from export.provider import Provider
+from export.engines.provider import Provider
 
 LAYER = {"Name": "dense1", "LayerType": "gemm", "TacticName": "sm89_hmma", "Metadata": "[ONNX Layer: dense1]"}
 #: What the inspectors call the same things.

@@ -65,7 +65,7 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self.url = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
-    def script(self, *steps: Scripted, then: Scripted = Scripted()) -> None:  # noqa: B008  frozen
+    def script(self, *steps: Scripted, then: Scripted = Scripted()) -> None:
         """Answer the next inferences so, in order, and ``then`` all others."""
         with self._lock:
             self._script = deque(steps)
@@ -157,11 +157,11 @@ def _answer(request: Any, pixels: NDArray[np.uint8]) -> Any:
         top = wanted.parameters["classification"].int64_param if "classification" in wanted.parameters else 0
         if top:
             order = np.argsort(-array, axis=1, kind="stable")[:, :top]
-            rows = [[f"{row[i]:.6f}:{i}:{LABELS[i]}".encode() for i in best] for row, best in zip(array, order, strict=True)]
+            rows = [
+                [f"{row[i]:.6f}:{i}:{LABELS[i]}".encode() for i in best] for row, best in zip(array, order, strict=True)
+            ]
             array = np.array(rows, dtype=object)
-        tensor = answer.outputs.add(
-            name=wanted.name, datatype="BYTES" if top else "FP32", shape=list(array.shape)
-        )
+        tensor = answer.outputs.add(name=wanted.name, datatype="BYTES" if top else "FP32", shape=list(array.shape))
         assert tensor.name
         answer.raw_output_contents.append(serialize_byte_tensor(array).item() if top else array.tobytes())
     return answer

@@ -7,6 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from alexnet_client.command import run
+from alexnet_client.files import file_errors
+
 BUILD = Path("build")
 LABELS = Path(__file__).parent / "labels"
 DESCRIPTION = """\
@@ -57,33 +60,27 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 with one line on standard error."""
     options = parser().parse_args(arguments)
-    try:
-        {"fetch": _fetch, "train": _train, "evaluate": _evaluate, "import": _import}[options.command](options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"python -m training {options.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"python -m training {options.command}: interrupted; run it again to go on", file=sys.stderr)
-        return 130
-    return 0
+    body = {"fetch": _fetch, "train": _train, "evaluate": _evaluate, "import": _import}[options.command]
+    return run(f"python -m training {options.command}", lambda: body(options), "interrupted; run it again to go on")
 
 
 # Each command imports what it needs: torch takes seconds.
 
 
-def _fetch(options: argparse.Namespace) -> None:
-    from training.fashion_mnist import FashionMnist, fetch  # noqa: PLC0415
+def _fetch(options: argparse.Namespace) -> int:
+    from training.data.fashion_mnist import FashionMnist, fetch  # noqa: PLC0415
 
     fetch(options.output)
     for split in ("train", "test"):
         images = FashionMnist(options.output, split)
         print(f"{images.name}: {len(images):,} images in {len(images.labels)} classes, SHA-256 {images.sha256[:16]}…")
+    return 0
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int:
     from training import recipe, train  # noqa: PLC0415
-    from training.distributed import group  # noqa: PLC0415
-    from training.images import open_split  # noqa: PLC0415
+    from training.data.open import open_split  # noqa: PLC0415
+    from training.fit.distributed import group  # noqa: PLC0415
 
     chosen = recipe.load(options.recipe)
     if options.seed is not None:
@@ -92,12 +89,14 @@ def _train(options: argparse.Namespace) -> None:
         train.train(chosen, open_split(options.data, "train"), options.output, here)
         if here.first:
             print(f"checkpoint in {options.output}, curve in {options.output / train.CURVE_FILE}")
+    return 0
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     from training import checkpoint  # noqa: PLC0415
+    from training.data.image_set import check_labels  # noqa: PLC0415
+    from training.data.open import open_split  # noqa: PLC0415
     from training.evaluate import score, write  # noqa: PLC0415
-    from training.images import check_labels, open_split  # noqa: PLC0415
     from training.predictions import cached  # noqa: PLC0415
     from training.torch_predictor import TorchPredictor  # noqa: PLC0415
 
@@ -112,20 +111,25 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     for label, accuracy in evaluation.per_class.items():
         print(f"  {label:12} {'no image' if accuracy is None else f'{accuracy:.1f} %'}")
+    return 0
 
 
-def _import(options: argparse.Namespace) -> None:
-    from training import checkpoint, start  # noqa: PLC0415
+def _import(options: argparse.Namespace) -> int:
+    from training import checkpoint, pretrained  # noqa: PLC0415
     from training.model import AlexNet  # noqa: PLC0415
 
     path = LABELS / f"{options.labels}.txt" if options.labels == "imagenet" else Path(options.labels)
-    labels = tuple(path.read_text().strip().splitlines())
+    with file_errors(path):
+        labels = tuple(path.read_text().strip().splitlines())
     if not labels or not all(labels):
-        raise ValueError(f"{path} is empty or has an empty line: want one label a line, in the order of the classes")
+        raise pretrained.WeightsError(
+            f"{path} is empty or has an empty line: want one label a line, in the order of the classes"
+        )
     network = AlexNet("owt", len(labels))
-    start.initialise(network, options.weights, whole=True)
+    pretrained.initialise(network, options.weights, whole=True)
     checkpoint.save(options.output, network, checkpoint.Meta("owt", labels, git_commit=checkpoint.git_commit()))
     print(f"checkpoint in {options.output}: {len(labels):,} classes")
+    return 0
 
 
 if __name__ == "__main__":

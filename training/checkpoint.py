@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from alexnet_client import contract
-from training.atomic import atomic_path
+from alexnet_client.errors import AlexNetError
+from alexnet_client.files import atomic_path, sha256
 from training.model import AlexNet
 
 WEIGHTS_FILE = "model.safetensors"
@@ -26,7 +26,7 @@ PREPROCESSING = {
 }
 
 
-class CheckpointError(ValueError):
+class CheckpointError(AlexNetError):
     """A folder that is no checkpoint."""
 
 
@@ -86,15 +86,14 @@ def load(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder} is no checkpoint, {Path(error.filename or WEIGHTS_FILE).name} is missing: "
             f"`python -m training train --output {folder}` writes one"
-        ) from None
+        ) from error
     except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} is a damaged checkpoint ({' '.join(str(error).split())}): train again"
-        ) from None
+        ) from error
     if meta.preprocessing != PREPROCESSING:
         raise CheckpointError(f"{folder} wants preprocessing {meta.preprocessing}, this release has {PREPROCESSING}")
-    with (folder / WEIGHTS_FILE).open("rb") as file:
-        return Checkpoint(model.eval(), meta, hashlib.file_digest(file, "sha256").hexdigest())
+    return Checkpoint(model.eval(), meta, sha256(folder / WEIGHTS_FILE))
 
 
 def git_commit() -> str:

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from training.atomic import atomic_path
+from alexnet_client.files import atomic_path
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.atomic import atomic_path
-from training.images import ImageSet, batches
-from training.predictor import Outputs, Predictor
+from alexnet_client.files import atomic_path
+from alexnet_client.outputs import Outputs, Predictor
+from training.data.batches import batches
+from training.data.image_set import ImageSet
 
 BATCH = 32
 

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import tomllib
 import torch
 
+from alexnet_client.errors import AlexNetError
 from training.model import VARIANTS
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -16,7 +17,7 @@ SCHEDULES = ("one_cycle", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
-class RecipeError(ValueError):
+class RecipeError(AlexNetError):
     """A recipe that is missing, or says something it may not."""
 
 
@@ -94,11 +95,11 @@ def load(name: str) -> Recipe:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
         values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise RecipeError(f"there is no recipe {name!r}: want one of {known}, or the path of a .toml file") from None
+        raise RecipeError(f"there is no recipe {name!r}: want one of {known}, or the path of a .toml file") from error
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is no TOML: {error}") from None
+        raise RecipeError(f"{path} is no TOML: {error}") from error
     wanted = get_type_hints(Recipe)
     unknown, missing = values.keys() - wanted.keys(), wanted.keys() - values.keys()
     if unknown or missing:
@@ -112,4 +113,4 @@ def load(name: str) -> Recipe:
     try:
         return Recipe(**values)
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise RecipeError(f"{path}: {error}") from error

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from alexnet_client.outputs import Outputs
 from training.model import AlexNet, Served, channels_last
-from training.predictor import Outputs
 
 
 class TorchPredictor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_client.contract import EMBEDDING_LENGTH
-from training import checkpoint, start
-from training.atomic import atomic_path
-from training.curve import draw_curve
-from training.distributed import Group
-from training.examples import ImageExamples, TensorExamples
-from training.features import cached_features
-from training.images import ImageSet
-from training.loop import Epoch, TrainingError, fit
+from alexnet_client.files import atomic_path, sha256_of
+from training import checkpoint, pretrained
+from training.data.image_set import ImageSet
+from training.fit.distributed import Group
+from training.fit.examples import ImageExamples, TensorExamples
+from training.fit.features import cached_features
+from training.fit.loop import Epoch, TrainingError, fit
+from training.fit.principal import PrincipalCoordinates
 from training.model import AlexNet, channels_last
-from training.principal import PrincipalCoordinates
+from training.pictures import draw_curve
 from training.recipe import Recipe
 
 METRICS_FILE = "metrics.jsonl"
@@ -40,7 +39,7 @@ def train(recipe: Recipe, images: ImageSet, output: Path, group: Group) -> None:
 
     Raises:
         TrainingError: the recipe asks for more images than there are, or training diverged.
-        training.start.WeightsError: the starting point cannot be had.
+        training.pretrained.WeightsError: the starting point cannot be had.
         OSError: a file could not be written.
     """
     state = output / STATE
@@ -50,10 +49,10 @@ def train(recipe: Recipe, images: ImageSet, output: Path, group: Group) -> None:
     torch.manual_seed(recipe.seed)
     network = AlexNet(recipe.variant, len(images.labels), recipe.dropout)
     if group.first:
-        start.initialise(network, recipe.start)
+        pretrained.initialise(network, recipe.start)
     group.wait()
     if not group.first:
-        start.initialise(network, recipe.start)
+        pretrained.initialise(network, recipe.start)
     numbers = _choose(recipe, images)
     metrics = output / METRICS_FILE
     if recipe.freeze:
@@ -153,7 +152,7 @@ def _choose(recipe: Recipe, images: ImageSet) -> tuple[NDArray[np.int64], NDArra
 
 def _prepare(state: Path, recipe: Recipe, images: ImageSet) -> None:
     """Keep the state of an interrupted run with the same recipe and data, clear that of any other."""
-    key = hashlib.sha256(json.dumps([recipe.as_dict(), images.sha256], sort_keys=True).encode()).hexdigest()
+    key = sha256_of(json.dumps([recipe.as_dict(), images.sha256], sort_keys=True))
     path = state / "key"
     if path.is_file() and path.read_text() == key:
         return

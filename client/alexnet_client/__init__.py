@@ -8,7 +8,6 @@
 
 from alexnet_client._client import AlexNetClient, Health, Prediction
 from alexnet_client._errors import (
-    AlexNetError,
     DeadlineExceeded,
     InvalidImage,
     InvalidRequest,
@@ -18,6 +17,7 @@ from alexnet_client._errors import (
     UnknownModel,
 )
 from alexnet_client._images import ImageLike
+from alexnet_client.errors import AlexNetError
 
 __all__ = [
     "AlexNetClient",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client import AlexNetClient, AlexNetError, DeadlineExceeded, InvalidRequest, Unavailable
+from alexnet_client import AlexNetClient
 from alexnet_client._client import DEFAULT_TIMEOUT, DEFAULT_URL
+from alexnet_client.command import run
 from alexnet_client.contract import ENSEMBLE, SERVED_MODELS
+from alexnet_client.files import atomic_path
 
 EPILOG = """\
 examples:
@@ -58,21 +59,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors are one line on standard error."""
     options = parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except (AlexNetError, ValueError, OSError) as error:
-        print(f"alexnet-client: {error}", file=sys.stderr)
-        return _status(error)
-    except KeyboardInterrupt:
-        return 130
-
-
-def _status(error: Exception) -> int:
-    if isinstance(error, DeadlineExceeded):
-        return 4
-    if isinstance(error, Unavailable):
-        return 3
-    return 2 if isinstance(error, (InvalidRequest, ValueError)) else 1
+    return run("alexnet-client", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -98,13 +85,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _save(path: Path, vectors: NDArray[np.float32]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, vectors)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, vectors)
     print(f"{path}: {vectors.dtype}{list(vectors.shape)}")
 
 

@@ -65,12 +65,12 @@ class AlexNetClient:
             timeout: seconds until a request of up to 32 images must be answered. The server stops waiting then, too.
 
         Raises:
-            ValueError: ``timeout`` is not a positive, finite number, or ``url`` has a scheme.
+            InvalidRequest: ``timeout`` is not a positive, finite number, or ``url`` has a scheme.
         """
         if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout is {timeout!r}: want seconds, more than 0 and finite")
+            raise InvalidRequest(f"timeout is {timeout!r}: want seconds, more than 0 and finite")
         if "://" in url:
-            raise ValueError(f"url is {url!r}: want host:port of the gRPC endpoint, without a scheme")
+            raise InvalidRequest(f"url is {url!r}: want host:port of the gRPC endpoint, without a scheme")
         self.url = url
         self.model = model
         self.timeout = timeout
@@ -128,7 +128,7 @@ class AlexNetClient:
                 ),
             )
         except InferenceServerException as error:
-            raise translate(error, self.model, self.url, self.timeout) from None
+            raise translate(error, self.model, self.url, self.timeout) from error
 
     def close(self) -> None:
         """Close the connection; again is harmless."""
@@ -188,7 +188,7 @@ class AlexNetClient:
             except InferenceServerException as error:
                 # A new version may take the place of the one that was just chosen; nothing has run then.
                 if last or "is not at ready state" not in str(error.message()):
-                    raise translate(error, self.model, self.url, self.timeout, first, len(images)) from None
+                    raise translate(error, self.model, self.url, self.timeout, first, len(images)) from error
         raise AssertionError("not reached")
 
     def _maximum(self) -> int:
@@ -197,7 +197,7 @@ class AlexNetClient:
             try:
                 config = self._client.get_model_config(self.model, client_timeout=self.timeout).config
             except InferenceServerException as error:
-                raise translate(error, self.model, self.url, self.timeout) from None
+                raise translate(error, self.model, self.url, self.timeout) from error
             self._largest = max(1, config.max_batch_size)
         return self._largest
 

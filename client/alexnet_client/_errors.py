@@ -13,16 +13,17 @@ AlexNetError
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from tritonclient.utils import InferenceServerException
 
-
-class AlexNetError(Exception):
-    """Base of every error of this package."""
+from alexnet_client.errors import AlexNetError
 
 
 class InvalidRequest(AlexNetError, ValueError):
     """The request cannot be answered; sending it again will not help."""
+
+    exit_status: ClassVar[int] = 2
 
 
 class InvalidImage(InvalidRequest):
@@ -40,9 +41,13 @@ class UnknownModel(InvalidRequest):
 class DeadlineExceeded(AlexNetError, TimeoutError):
     """No answer within the timeout."""
 
+    exit_status: ClassVar[int] = 4
+
 
 class Unavailable(AlexNetError):
     """The server cannot be reached, or is stopping."""
+
+    exit_status: ClassVar[int] = 3
 
 
 class Overloaded(Unavailable):

@@ -44,7 +44,7 @@ def as_pixels(image: ImageLike, index: int) -> NDArray[np.uint8]:
             return preprocess(image)
         return decode(_read(image))
     except (UndecodableImage, ValueError, TypeError, OSError) as error:
-        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from None
+        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from error
 
 
 def as_file(image: ImageLike, index: int) -> bytes:
@@ -68,7 +68,7 @@ def as_file(image: ImageLike, index: int) -> bytes:
             return file.getvalue()
         return _read(image)
     except (ValueError, TypeError, OSError) as error:
-        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from None
+        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from error
 
 
 def _read(image: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The contract: every tensor name, dtype, shape, model name and preprocessing number, written once.
+"""The contract: every tensor, model and metric name, dtype, shape, limit and preprocessing number, written once.
 
 Training, the exporter, the served models and the client all read it from here. Standard library only, so that
 anything may import it.
@@ -49,6 +49,22 @@ ENSEMBLE: Final = "alexnet"
 DECODER: Final = "alexnet_decode"
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as a client sees it."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    #: Models that it asks; ``{precision}`` stands for the one chosen at publishing.
+    needs: tuple[str, ...] = ()
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it is sent image files, and decodes them; otherwise it is sent pixels."""
+        return ENCODED in self.inputs
+
+
 def precision_model(precision: str) -> str:
     """The served model of one precision: ``alexnet_fp32``, ``alexnet_fp16``, ``alexnet_int8`` or ``alexnet_fp8``.
 
@@ -61,4 +77,75 @@ def precision_model(precision: str) -> str:
 
 
 PRECISION_MODELS: Final = tuple(precision_model(precision) for precision in PRECISIONS)
-SERVED_MODELS: Final = (*PRECISION_MODELS, ENSEMBLE)
+
+#: Every model by name.
+MODELS: Final = {
+    model.name: model
+    for model in (
+        *(Model(name, (IMAGE,), (PROBABILITIES, EMBEDDING)) for name in PRECISION_MODELS),
+        Model(ENSEMBLE, (ENCODED,), (PROBABILITIES, EMBEDDING), needs=(DECODER, f"{ENSEMBLE}_{{precision}}")),
+        Model(DECODER, (ENCODED,), (IMAGE,)),
+    )
+}
+#: Those that answer what an image shows, the ones for clients.
+SERVED_MODELS: Final = tuple(name for name, model in MODELS.items() if PROBABILITIES in model.outputs)
+#: The one that a client asks when it names none: it takes image files as they are.
+DEFAULT_MODEL: Final = ENSEMBLE
+
+
+# --- Metrics, on Triton's own port. Histograms have one set of buckets everywhere, so that they add up over pods.
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric family."""
+
+    name: str
+    #: Prometheus' word: ``counter``, ``gauge`` or ``histogram``.
+    kind: str
+    text: str
+    labels: tuple[str, ...]
+    #: Upper edges, of a histogram.
+    buckets: tuple[float, ...] = ()
+
+
+_MODEL: Final = ("model", "version")
+INFERENCE_SECONDS: Final = Metric(
+    "alexnet_inference_seconds",
+    "histogram",
+    "One run of the network, without queue and transport",
+    _MODEL,
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+)
+BATCH_IMAGES: Final = Metric(
+    "alexnet_batch_images", "histogram", "Images in one run of the network", _MODEL, (1, 2, 4, 8, 16, 32, 64, 128)
+)
+IMAGES_TOTAL: Final = Metric("alexnet_images_total", "counter", "Images answered", _MODEL)
+#: A thumbnail takes less than one millisecond, a 50-megapixel photograph half a second.
+DECODE_SECONDS: Final = Metric(
+    "alexnet_decode_seconds",
+    "histogram",
+    "Decoding and preprocessing of one image",
+    ("model",),
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+DECODED_TOTAL: Final = Metric("alexnet_decoded_images_total", "counter", "Images decoded", ("model",))
+REJECTED_TOTAL: Final = Metric(
+    "alexnet_rejected_images_total", "counter", "Images refused, by reason", ("model", "reason")
+)
+ENGINE_INFO: Final = Metric(
+    "alexnet_engine_info", "gauge", "1, with what runs in its labels", (*_MODEL, "provider", "tensorrt", "plan")
+)
+ENGINE_PLAN_BYTES: Final = Metric("alexnet_engine_plan_bytes", "gauge", "Size of the plan", _MODEL)
+ENGINE_MEMORY_BYTES: Final = Metric(
+    "alexnet_engine_device_memory_bytes", "gauge", "Device memory for activations and scratch", _MODEL
+)
+METRICS: Final = (
+    INFERENCE_SECONDS,
+    BATCH_IMAGES,
+    IMAGES_TOTAL,
+    DECODE_SECONDS,
+    DECODED_TOTAL,
+    REJECTED_TOTAL,
+    ENGINE_INFO,
+    ENGINE_PLAN_BYTES,
+    ENGINE_MEMORY_BYTES,
+)

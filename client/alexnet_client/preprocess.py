@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alexnet_client.contract import IMAGE_FORMATS, IMAGE_SIDE, MAX_ENCODED_BYTES, MAX_PIXELS, RESIZE_SIDE
+from alexnet_client.errors import AlexNetError
 
 #: Transparent pixels show this colour, as on a white page.
 BACKGROUND = (255, 255, 255, 255)
 
 
-class UndecodableImage(ValueError):
+class UndecodableImage(AlexNetError, ValueError):
     """An image that cannot be used. ``reason`` is one of :data:`REASONS`, short enough for a metric's label."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -52,15 +53,15 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         )
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
         start = data[:8].hex(" ")
         raise UndecodableImage(
             "unknown_format", f"got {len(data):,} bytes that are no {_wanted()} file (they start {start}): send one"
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many_pixels("more") from None
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels("more") from error
     except Exception as error:  # Pillow's parsers raise whatever the broken header leads them to.
-        raise _corrupt(error) from None
+        raise _corrupt(error) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(f"{width:,} x {height:,}")
@@ -68,7 +69,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         image.draft("RGB", (RESIZE_SIDE, RESIZE_SIDE))  # JPEG: decode at the smallest scale that is large enough
         return preprocess(image)
     except Exception as error:
-        raise _corrupt(error) from None
+        raise _corrupt(error) from error
 
 
 def preprocess(image: Image.Image) -> NDArray[np.uint8]:

@@ -10,21 +10,22 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from alexnet_client import AlexNetError
-from deploy.demo import pipeline, show
-from deploy.demo.served import served_accuracy
-from deploy.demo.stage import Done, StageFailed, run
-from deploy.local.installation import InstallationError
-from deploy.local.server import LocalServer, ServerError
-from export import artefact, manifest
-from training.atomic import atomic_path
-from training.images import open_split
+from alexnet_client import command
+from alexnet_client.contract import DECODE_SECONDS, IMAGES_TOTAL, INFERENCE_SECONDS
+from alexnet_client.files import atomic_path
+from deploy.demo import show
+from deploy.pipeline import stages as pipeline
+from deploy.pipeline.served import served_accuracy
+from deploy.pipeline.stage import Done, run
+from deploy.serve.server import LocalServer
+from export.artefacts import artefact, manifest
+from training.data.open import open_split
 
 SAMPLES = 5
 METRICS = (
-    "alexnet_decode_seconds_count",
-    "alexnet_images_total",
-    "alexnet_inference_seconds_bucket",
+    f"{DECODE_SECONDS.name}_count",
+    IMAGES_TOTAL.name,
+    f"{INFERENCE_SECONDS.name}_bucket",
     "nv_inference_count",
 )
 
@@ -37,18 +38,13 @@ def main() -> int:
         "--data", type=Path, default=pipeline.DATA, help="an image folder, split/class/*.jpg, in place of Fashion-MNIST"
     )
     options = parser.parse_args()
+    return command.run("make demo", lambda: _run(options), "interrupted; run it again to go on from here")
+
+
+def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    try:
-        done = {
-            stage.name: run(stage, pipeline.DEMO / "stages") for stage in pipeline.stages(options.recipe, options.data)
-        }
-        return _serve(options.data, done, started)
-    except (StageFailed, manifest.ManifestError, ServerError, InstallationError, AlexNetError, OSError) as error:
-        print(f"make demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("make demo: interrupted; run it again to go on from here", file=sys.stderr)
-        return 130
+    stages = pipeline.stages(options.recipe, options.data)
+    return _serve(options.data, {stage.name: run(stage, pipeline.DEMO / "stages") for stage in stages}, started)
 
 
 def _serve(data: Path, done: dict[str, Done], started: float) -> int:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.demo import pipeline
-from deploy.demo.stage import StageFailed, run
+from alexnet_client import command
+from deploy.pipeline import stages as pipeline
+from deploy.pipeline.stage import run
 
 #: The demo's stages that engines need.
 SHARED = ("dataset", "training", "export-fp32")
@@ -19,16 +20,13 @@ def main() -> int:
     parser.add_argument("--recipe", default="demo", help="training recipe (%(default)s)")
     parser.add_argument("--data", type=Path, default=pipeline.DATA, help="data set (%(default)s)")
     options = parser.parse_args()
+    return command.run("make engines", lambda: _build(options), "interrupted; run it again to go on from here")
+
+
+def _build(options: argparse.Namespace) -> int:
     shared = [stage for stage in pipeline.stages(options.recipe, options.data) if stage.name in SHARED]
-    try:
-        for stage in (*shared, *pipeline.engine_stages(options.data)):
-            run(stage, pipeline.DEMO / "stages")
-    except (StageFailed, OSError) as error:
-        print(f"make engines: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("make engines: interrupted; run it again to go on from here", file=sys.stderr)
-        return 130
+    for stage in (*shared, *pipeline.engine_stages(options.data)):
+        run(stage, pipeline.DEMO / "stages")
     print(
         f"\nmake engines: done, in {pipeline.ARTEFACTS}. Built, and not proved without their GPUs. To publish:\n"
         "  python -m export publish --target gpu --fallback --accept-unproved 'REASON'"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from alexnet_client import AlexNetClient
 from alexnet_client.contract import ENSEMBLE
-from training.atomic import atomic_path
-from training.images import ImageSet
+from alexnet_client.files import atomic_path
+from training.data.image_set import ImageSet
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

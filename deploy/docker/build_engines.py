@@ -15,16 +15,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from export import artefact, golden, manifest
-from export.build_engine import build_engine, folder_name
-from export.compare import compare
-from export.engine import Options
-from export.gpu import Gpu, installed
-from export.limits import limits
-from export.provider import Provider, find
+from alexnet_client.command import run
+from export.artefacts import artefact, manifest
+from export.engines.build import build_engine, folder_name
+from export.engines.builder import Options
+from export.engines.gpu import Gpu, installed
+from export.engines.provider import Provider, find
+from export.proof import golden
+from export.proof.compare import compare
+from export.proof.limits import limits
 from export.publish import publish
 from export.release import engines_in
-from export.runtime import EngineRunner
+from export.runtimes.engine import EngineRunner, RuntimeFailure
 
 GRAPHS = ("fp16", "int8-tensorrt")
 
@@ -34,8 +36,8 @@ def cached_engine(graph: Path, cache: Path, provider: Provider, gpu: Gpu) -> Pat
 
     Raises:
         manifest.ManifestError: the graph is no artefact, was never verified, or its engine answers wrongly.
-        export.engine.EngineError: no engine can be built.
-        export.runtime.RuntimeFailure: the engine does not run.
+        export.engines.builder.EngineError: no engine can be built.
+        export.runtimes.engine.RuntimeFailure: the engine does not run.
     """
     parent = artefact.read(graph)
     if parent.verdict != manifest.PASSED:
@@ -87,11 +89,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="int8", help="what answers behind the ensemble (%(default)s)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run("build-engines", lambda: _build(options), "interrupted; run it again to go on from here")
+
+
+def _build(options: argparse.Namespace) -> int:
     staging = options.cache / ".staging"
     try:
         gpu = installed()
         if gpu is None:
-            raise ValueError("this machine has no GPU: run it where the engines will serve, or use `make engines`")
+            raise RuntimeFailure("this machine has no GPU: run it where the engines will serve, or use `make engines`")
         provider = find()
         print(f"{provider}, {gpu}", file=sys.stderr)
         engines = [cached_engine(options.artefacts / name, options.cache, provider, gpu) for name in options.graphs]
@@ -100,12 +106,6 @@ def main(arguments: list[str] | None = None) -> int:
         names = collect(options.artefacts, engines, staging)
         number = publish(options.repository, [staging / name for name in names], options.precision, "")
         print(f"{options.repository} serves release {number}: {', '.join(names)}")
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"build-engines: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("build-engines: interrupted; run it again to go on from here", file=sys.stderr)
-        return 130
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return 0

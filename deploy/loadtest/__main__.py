@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from alexnet_client.command import run
 from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
+from alexnet_client.files import atomic_path
 from deploy.loadtest import busy
 from deploy.loadtest.measurement import FILES, IN_PROCESS, TENSORS, Measurement, best, summarise, time_calls
-from deploy.loadtest.perf_analyzer import PerfAnalyzerError, measure
+from deploy.loadtest.perf_analyzer import measure
 from deploy.loadtest.photograph import photograph
-from deploy.local.server import LocalServer, ServerError
-from export.manifest import ManifestError
-from export.predictors import OnnxPredictor
-from training.atomic import atomic_path
+from deploy.serve.server import LocalServer
+from export.runtimes.onnx import OnnxPredictor
 
 BATCHES = (1, 8, 32)
 CALLERS = (1, 8, 32, 64)
@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="each point once a round, medians count (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="a point and round (%(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        rounds, shares = _measure(options)
-    except (PerfAnalyzerError, ServerError, ManifestError, OSError) as error:
-        print(f"make bench: {error}", file=sys.stderr)
-        return 1
+    return run("make bench", lambda: _bench(options))
+
+
+def _bench(options: argparse.Namespace) -> int:
+    rounds, shares = _measure(options)
     measurements = summarise(rounds)
     with atomic_path(options.output) as partial:
         partial.write_text(json.dumps([m.as_row() for m in measurements], indent=2) + "\n")

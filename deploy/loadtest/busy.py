@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from alexnet_client.contract import IMAGES_TOTAL, INFERENCE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -36,9 +38,9 @@ def read(metrics_url: str, model: str) -> Counters:
             if sample.labels.get("model") == model and "le" not in sample.labels:
                 values[sample.name] = values.get(sample.name, 0) + sample.value
     return Counters(
-        runs=values.get("alexnet_inference_seconds_count", 0),
-        images=values.get("alexnet_images_total", 0),
-        network=values.get("alexnet_inference_seconds_sum", 0),
+        runs=values.get(f"{INFERENCE_SECONDS.name}_count", 0),
+        images=values.get(IMAGES_TOTAL.name, 0),
+        network=values.get(f"{INFERENCE_SECONDS.name}_sum", 0),
         queue=values.get("nv_inference_queue_duration_us_total", 0) / 1e6,
         requests=values.get("nv_inference_request_success_total", 0),
     )

@@ -15,16 +15,18 @@ import numpy as np
 import pynvml
 import torch
 
+from alexnet_client.command import run
 from alexnet_client.contract import IMAGE, MAX_BATCH
+from alexnet_client.errors import AlexNetError
+from alexnet_client.files import atomic_path
 from deploy.loadtest import torch_fp16
 from deploy.loadtest.measurement import Measurement, summarise, time_calls
 from deploy.loadtest.roofline import Roof, macs
-from export import artefact, manifest
-from export.gpu import Gpu, installed
-from export.provider import find
-from export.runtime import EngineRunner, RuntimeFailure
+from export.artefacts import artefact, manifest
+from export.engines.gpu import Gpu, installed
+from export.engines.provider import find
+from export.runtimes.engine import EngineRunner, RuntimeFailure
 from training import checkpoint
-from training.atomic import atomic_path
 from training.model import AlexNet
 
 BATCHES = (1, 8, 32, MAX_BATCH)
@@ -41,17 +43,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="each point once a round, medians count (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="a point and round (%(default)s)")
     options = parser.parse_args(arguments)
+    return run("python -m deploy.loadtest.gpu", lambda: _bench(options))
+
+
+def _bench(options: argparse.Namespace) -> int:
     gpu = installed()
     if gpu is None:
-        print("python -m deploy.loadtest.gpu: this machine has no GPU, `make bench` is for its CPU", file=sys.stderr)
-        return 1
-    try:
-        model = checkpoint.load(options.checkpoint).model
-        loads = _loads(options.artefacts)
-        rounds = [_round(options, model, loads) for _ in range(options.rounds)]
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"python -m deploy.loadtest.gpu: {error}", file=sys.stderr)
-        return 1
+        raise RuntimeFailure("this machine has no GPU, `make bench` is for its CPU")
+    model = checkpoint.load(options.checkpoint).model
+    loads = _loads(options.artefacts)
+    rounds = [_round(options, model, loads) for _ in range(options.rounds)]
     report: dict[str, Any] = {
         "gpu": str(gpu),
         "driver": gpu.driver,
@@ -77,7 +78,7 @@ def _loads(artefacts: Path) -> dict[str, str]:
         try:
             EngineRunner(find(record.engine["provider"]), path).close()
             found[path.parent.name] = ""
-        except (RuntimeFailure, ValueError) as error:
+        except AlexNetError as error:
             found[path.parent.name] = str(error)
     if "" not in found.values():
         raise manifest.ManifestError(f"no engine in {artefacts} loads on this GPU: {found or 'there is none'}")

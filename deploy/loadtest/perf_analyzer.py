@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from alexnet_client.contract import ENCODED, ENSEMBLE
+from alexnet_client.contract import ENCODED, MODELS
+from alexnet_client.errors import AlexNetError
 from deploy.loadtest.measurement import FILES, TENSORS, Measurement
 
 BINARY = Path(sys.executable).parent / "perf_analyzer"
@@ -19,7 +20,7 @@ BINARY = Path(sys.executable).parent / "perf_analyzer"
 WINDOWS, ANY_STABILITY = 3, 999
 
 
-class PerfAnalyzerError(RuntimeError):
+class PerfAnalyzerError(AlexNetError):
     """It is not installed, or its run failed."""
 
 
@@ -27,20 +28,20 @@ def measure(url: str, model: str, callers: int, seconds: float, file: bytes | No
     """So many callers at once, each sending its next image when it has the answer to the last.
 
     Args:
-        file: an image file, for the ensemble; other models get random pixels.
+        file: an image file, for a model that takes files; others get random pixels.
 
     Raises:
         PerfAnalyzerError: it is not installed, or its run failed; ends with what it said.
     """
     if not BINARY.is_file():
-        raise PerfAnalyzerError("there is no perf_analyzer: run `bash deploy/local/install.sh perf_analyzer`")
+        raise PerfAnalyzerError("there is no perf_analyzer: run `bash deploy/serve/install.sh perf_analyzer`")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = folder / "report.csv"
         command = [str(BINARY), "-m", model, "-u", url, "-i", "grpc", "-a", "-f", str(report)]
         command += ["--concurrency-range", str(callers), "-p", f"{1000 * seconds / WINDOWS:.0f}"]
         command += ["-s", str(ANY_STABILITY), "-r", str(WINDOWS)]
-        if model == ENSEMBLE:
+        if MODELS[model].takes_files:
             data = folder / "data.json"
             # This way in takes the bytes as they go over the wire, and there a string follows its length.
             content = struct.pack("<I", len(file or b"")) + (file or b"")
@@ -51,7 +52,7 @@ def measure(url: str, model: str, callers: int, seconds: float, file: bytes | No
             raise PerfAnalyzerError(f"perf_analyzer failed on {model}: {(done.stderr or done.stdout).strip()[-500:]}")
         (row,) = csv.DictReader(report.read_text().splitlines())
     return Measurement(
-        what=FILES if model == ENSEMBLE else TENSORS,
+        what=FILES if MODELS[model].takes_files else TENSORS,
         model=model,
         callers=callers,
         images_per_second=float(row["Inferences/Second"]),

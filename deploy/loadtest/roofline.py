@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_client.contract import IMAGE
+from export.engines.gpu import UnknownGpu
 from training.model import AlexNet
 
 #: FP16 operations (a multiplication and an addition are two) that the tensor cores of one multiprocessor do in a clock,
@@ -42,7 +43,7 @@ class Roof:
             ValueError: a compute capability whose tensor cores are not known here.
         """
         if capability not in OPERATIONS:
-            raise ValueError(f"got compute capability {capability}: want one of {', '.join(OPERATIONS)}, or add it")
+            raise UnknownGpu(f"got compute capability {capability}: want one of {', '.join(OPERATIONS)}, or add it")
         return cls(2 * memory_clock * bus / 8, OPERATIONS[capability] * multiprocessors * clock)
 
     def seconds(self, weights: int, macs: int, batch: int, precision: str) -> float:

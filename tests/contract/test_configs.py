@@ -28,10 +28,10 @@ PROBABILITIES = contract.Tensor(contract.PROBABILITIES.name, contract.PROBABILIT
 
 
 def test_there_is_a_configuration_for_every_model_and_no_other() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/config.pbtxt")} == {*contract.SERVED_MODELS, contract.DECODER}
+    assert {path.parent.name for path in FOLDER.glob("*/config.pbtxt")} == set(contract.MODELS)
 
 
-@pytest.mark.parametrize("model", [*contract.SERVED_MODELS, contract.DECODER])
+@pytest.mark.parametrize("model", contract.MODELS)
 def test_names_and_limits(model: str) -> None:
     got = config(model)
     assert got.name == model
@@ -39,12 +39,21 @@ def test_names_and_limits(model: str) -> None:
     assert got.version_policy.latest.num_versions == 1
 
 
+@pytest.mark.parametrize("model", contract.MODELS.values(), ids=lambda model: model.name)
+def test_tensors_and_needs(model: contract.Model) -> None:
+    got = config(model.name)
+    sized = tuple(PROBABILITIES if tensor == contract.PROBABILITIES else tensor for tensor in model.outputs)
+    assert tuple(tensors(got.input)) == model.inputs
+    assert tuple(tensors(got.output)) == sized
+    steps = [step.model_name for step in got.ensemble_scheduling.step]
+    assert steps == [name.format(precision="int8") for name in model.needs]
+    labelled = [output.name for output in got.output if output.label_filename]
+    assert labelled == [contract.PROBABILITIES.name] * (contract.PROBABILITIES in model.outputs)
+
+
 @pytest.mark.parametrize("model", contract.PRECISION_MODELS)
 def test_precision_models(model: str) -> None:
     got = config(model)
-    assert tensors(got.input) == [contract.IMAGE]
-    assert tensors(got.output) == [PROBABILITIES, contract.EMBEDDING]
-    assert got.output[0].label_filename == "labels.txt"
     assert (got.backend, got.platform) == ("", "")  # the artefact decides
     assert got.dynamic_batching.default_queue_policy.max_queue_size > 0
     assert got.dynamic_batching.default_queue_policy.allow_timeout_override
@@ -56,15 +65,6 @@ def test_precision_models_differ_in_their_name_only() -> None:
     for other in others:
         other.name = first.name
         assert other == first
-
-
-def test_decoder_and_ensemble() -> None:
-    decoder, ensemble = config(contract.DECODER), config(contract.ENSEMBLE)
-    assert tensors(decoder.input) == tensors(ensemble.input) == [contract.ENCODED]
-    assert tensors(decoder.output) == [contract.IMAGE]
-    assert tensors(ensemble.output) == [PROBABILITIES, contract.EMBEDDING]
-    steps = [step.model_name for step in ensemble.ensemble_scheduling.step]
-    assert steps == [contract.DECODER, contract.precision_model("int8")]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

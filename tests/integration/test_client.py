@@ -26,10 +26,11 @@ from alexnet_client import (
     UnknownModel,
 )
 from alexnet_client.__main__ import main
-from deploy.local.server import LocalServer
-from export.predictors import OnnxPredictor
+from deploy.serve.server import LocalServer
+from export.runtimes.onnx import OnnxPredictor
 from tests.conftest import Built
-from training.images import ImageSet, open_split
+from training.data.image_set import ImageSet
+from training.data.open import open_split
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def some(built: Built) -> ImageSet:
 @pytest.fixture(scope="module")
 def files(some: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("files")
-    paths = [folder / f"{index}.png" for index in range(0, 400, 40)]
+    paths = [folder / f"{index}.png" for index in range(0, 200, 20)]
     for path in paths:
         path.write_bytes(some.file(int(path.stem)))
     return paths
@@ -125,7 +126,7 @@ def test_a_deadline_that_passes_is_an_error_in_time(server: LocalServer) -> None
 
 
 def test_a_full_queue_is_overload_and_the_server_recovers(server: LocalServer) -> None:
-    """700 requests of 8 at once, where 512 may wait: some are refused at once, the others answered."""
+    """1,000 requests of one image at once, where 512 may wait: some are refused at once, the others answered."""
     import tritonclient.grpc as triton
     from tritonclient.utils import InferenceServerException
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from alexnet_client import AlexNetClient, InvalidImage
 from alexnet_client.preprocess import decode
-from deploy.local.server import LocalServer
+from deploy.serve.server import LocalServer
 from tests.conftest import Built
-from training.images import open_split
+from training.data.open import open_split
 
 
 def png(size=(60, 40), mode="RGB", **options) -> bytes:

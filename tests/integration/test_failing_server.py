@@ -16,13 +16,13 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient
-from deploy.local import processes
-from deploy.local import server as supervisor
-from deploy.local.installation import find
-from deploy.local.server import LocalServer, ServerError
+from deploy.serve import processes
+from deploy.serve import server as supervisor
+from deploy.serve.installation import find
+from deploy.serve.server import LocalServer, ServerError
 from tests.conftest import ROOT, Built
 from tests.integration.test_supervisor import nothing_left, wait_until
-from training.images import open_split
+from training.data.open import open_split
 
 
 def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
@@ -74,7 +74,7 @@ def test_starting_can_be_given_up(built: Built, tmp_path: Path, monkeypatch: pyt
 
 
 def test_ctrl_c_while_starting_ends_at_once_and_well(built: Built) -> None:
-    command = [sys.executable, "-m", "deploy.local", "--repository", str(built.repository), "--free-ports"]
+    command = [sys.executable, "-m", "deploy.serve", "--repository", str(built.repository), "--free-ports"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: bool(psutil.Process(running.pid).children()), 20, "tritonserver")
     running.send_signal(signal.SIGINT)

@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import contract
 from deploy.loadtest.perf_analyzer import measure
 from deploy.loadtest.photograph import photograph
-from deploy.local.server import LocalServer
-from export.compare import compare
-from export.predictors import OnnxPredictor, ServedPredictor
+from deploy.pipeline.served_predictor import ServedPredictor
+from deploy.serve.server import LocalServer
+from export.proof.compare import compare
+from export.runtimes.onnx import OnnxPredictor
 from tests.conftest import Built
 from training import checkpoint
-from training.images import open_split
+from training.data.open import open_split
 from training.predictions import predict
 from training.torch_predictor import TorchPredictor
 
@@ -108,6 +110,25 @@ def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndar
     assert value(first_bucket) == 0  # no run of this network takes less than a millisecond
     assert value(last_bucket) == value(seconds)
     assert value(r'nv_inference_count\{model="alexnet_int8",version="1"\}') >= len(pixels)
+
+
+def test_a_scrape_shows_the_contracts_metrics_and_no_other(server: LocalServer, pixels: np.ndarray) -> None:
+    """Names, kinds, labels and buckets; those of engines are there when an engine serves."""
+    with ServedPredictor(server.grpc_url, "alexnet_int8") as predictor:
+        predictor(pixels)
+    with urllib.request.urlopen(server.metrics_url) as answer:
+        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    ours = {name: family for name, family in families.items() if name.startswith("alexnet_")}
+    wanted = {metric.name.removesuffix("_total"): metric for metric in contract.METRICS}
+    assert set(ours) == {name for name in wanted if not name.startswith("alexnet_engine_")}
+    for name, family in ours.items():
+        metric = wanted[name]
+        assert family.type == metric.kind
+        assert {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples} == {
+            tuple(sorted(metric.labels))
+        }
+        edges = {float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels}
+        assert edges == ({*metric.buckets, float("inf")} if metric.buckets else set())
 
 
 def test_perf_analyzer_runs_against_it(server: LocalServer) -> None:

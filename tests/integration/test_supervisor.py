@@ -17,12 +17,14 @@ import psutil
 import pytest
 
 from alexnet_client import AlexNetClient, AlexNetError, Prediction
-from deploy.local import processes
-from deploy.local.ports import Ports, PortTaken
-from deploy.local.server import LocalServer, ServerError
+from deploy.serve import processes
+from deploy.serve.ports import Ports, PortTaken
+from deploy.serve.repository import RepositoryError
+from deploy.serve.server import LocalServer, ServerError
 from export.publish import publish
 from tests.conftest import ROOT, Built
-from training.images import ImageSet, open_split
+from training.data.image_set import ImageSet
+from training.data.open import open_split
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_graph_that_does_not_load_is_refused_by_name(repository: Path, tmp_pat
     """A file whose manifest agrees, and that is no ONNX graph; and an engine where there is no GPU."""
     from dataclasses import replace
 
-    from export import manifest
+    from export.artefacts import manifest
 
     def put(model: str, name: str, data: bytes) -> None:
         folder = repository / model
@@ -100,7 +102,7 @@ def test_nothing_to_serve_is_an_error(repository: Path, tmp_path: Path) -> None:
         (model / "1/manifest.json").unlink()
     with pytest.raises(ServerError, match=r"no model can be served: .*manifest\.json is missing"):
         LocalServer(repository, use_free_ports=True, work=tmp_path / "work").start()
-    with pytest.raises(FileNotFoundError, match="there is no model repository at"):
+    with pytest.raises(RepositoryError, match="there is no model repository at"):
         LocalServer(tmp_path / "nowhere", use_free_ports=True).start()
 
 
@@ -163,7 +165,7 @@ def test_a_new_release_goes_live_without_a_failed_request(
     labels = swapped / "int8-cpu/labels.txt"
     from dataclasses import replace
 
-    from export import manifest
+    from export.artefacts import manifest
 
     new = [f"new {label}" for label in labels.read_text().splitlines()]
     labels.write_text("\n".join(new) + "\n")
@@ -185,7 +187,7 @@ def test_a_new_release_goes_live_without_a_failed_request(
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_command_leaves_no_process_no_port_and_no_shared_memory(repository: Path, ending: signal.Signals) -> None:
     """Ctrl-C, SIGTERM, and a kill that the supervisor itself cannot notice; with a dead backend process on top."""
-    command = [sys.executable, "-m", "deploy.local", "--repository", str(repository), "--free-ports"]
+    command = [sys.executable, "-m", "deploy.serve", "--repository", str(repository), "--free-ports"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout is not None
     lines = []

@@ -7,11 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from alexnet_client.contract import ENCODED, IMAGE
+from alexnet_client.contract import DECODE_SECONDS, DECODED_TOTAL, ENCODED, IMAGE, REJECTED_TOTAL
 from alexnet_client.preprocess import REASONS, UndecodableImage, decode
-
-#: Seconds. A thumbnail takes less than one millisecond, a 50-megapixel photograph half a second.
-BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class TritonPythonModel:
@@ -20,17 +17,16 @@ class TritonPythonModel:
     def initialize(self, args):
         """Start the threads and register the metrics (labels: model, and reason for refusals)."""
         self._pool = ThreadPoolExecutor(os.cpu_count())
-        labels = {"model": args["model_name"]}
-        family = pb_utils.MetricFamily
+        model = args["model_name"]
         # A metric dies with its family, so both are kept.
         self._families = [
-            family("alexnet_decode_seconds", "Decoding and preprocessing of one image", family.HISTOGRAM),
-            family("alexnet_decoded_images_total", "Images decoded", family.COUNTER),
-            family("alexnet_rejected_images_total", "Images refused, by reason", family.COUNTER),
+            pb_utils.MetricFamily(metric.name, metric.text, getattr(pb_utils.MetricFamily, metric.kind.upper()))
+            for metric in (DECODE_SECONDS, DECODED_TOTAL, REJECTED_TOTAL)
         ]
-        self._seconds = self._families[0].Metric(labels=labels, buckets=list(BUCKETS))
-        self._decoded = self._families[1].Metric(labels=labels)
-        self._rejected = {reason: self._families[2].Metric(labels={**labels, "reason": reason}) for reason in REASONS}
+        seconds, decoded, rejected = self._families
+        self._seconds = seconds.Metric(labels={"model": model}, buckets=list(DECODE_SECONDS.buckets))
+        self._decoded = decoded.Metric(labels={"model": model})
+        self._rejected = {reason: rejected.Metric(labels={"model": model, "reason": reason}) for reason in REASONS}
 
     def execute(self, requests):
         """Decode the images of all requests together; answer each request on its own."""

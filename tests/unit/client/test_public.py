@@ -117,10 +117,10 @@ def test_the_image_at_fault_is_counted_from_the_calls_first() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), None])
 def test_a_deadline_is_finite_and_positive(timeout) -> None:
-    with pytest.raises(ValueError, match="want seconds, more than 0 and finite"):
+    with pytest.raises(InvalidRequest, match="want seconds, more than 0 and finite"):
         AlexNetClient(timeout=timeout)
 
 
 def test_a_url_has_no_scheme() -> None:
-    with pytest.raises(ValueError, match="without a scheme"):
+    with pytest.raises(InvalidRequest, match="without a scheme"):
         AlexNetClient("http://127.0.0.1:8000")

@@ -1,0 +1,28 @@
+"""How every command of the project ends: a status, and one line on standard error when its user can mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from alexnet_client.errors import AlexNetError
+
+#: As shells count it: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
+
+def run(name: str, body: Callable[[], int], interrupted: str = "interrupted") -> int:
+    """Run a command's body and return its exit status.
+
+    Args:
+        name: of the command, before the colon of the line.
+        interrupted: what the line says after Ctrl-C.
+    """
+    try:
+        return body()
+    except AlexNetError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  a command prints
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"{name}: {interrupted}", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED

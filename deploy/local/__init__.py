@@ -1,1 +1,0 @@
-"""Triton on this machine, from pip or from NVIDIA's container: ``python -m deploy.local --help``."""

@@ -1,0 +1,1 @@
+"""Triton on this machine, from pip or from NVIDIA's container: ``python -m deploy.serve --help``."""

@@ -1,0 +1,69 @@
+"""``make serve``: serve a model repository on loopback until Ctrl-C. ``python -m deploy.serve --help``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from alexnet_client.command import run
+from deploy.serve.ports import Ports
+from deploy.serve.server import LocalServer, ServerError
+
+WAIT = 0.5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve; returns the exit status: 0 after Ctrl-C or SIGTERM, 1 with one line on standard error otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.serve", description=main.__doc__)
+    parser.add_argument("--repository", type=Path, default=Path("build/repository"), help="(%(default)s)")
+    for name, port in zip(Ports.__slots__, (Ports().grpc, Ports().http, Ports().metrics), strict=True):
+        parser.add_argument(f"--{name}-port", type=int, default=port, help="(%(default)s)")
+    parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
+    server = LocalServer(options.repository, ports, use_free_ports=options.free_ports)
+    done = threading.Event()
+
+    def stop(*_: object) -> None:
+        done.set()
+        server.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return run("python -m deploy.serve", lambda: _serve(server, done))
+
+
+def _serve(server: LocalServer, done: threading.Event) -> int:
+    try:
+        with server:
+            _announce(server)
+            while not done.wait(WAIT):
+                if server.failed:
+                    raise ServerError(server.failed)
+    except ServerError:
+        if not done.is_set():
+            raise
+    print("stopped")
+    return 0
+
+
+def _announce(server: LocalServer) -> None:
+    print(f"serving {server.repository} ({', '.join(server.models)})")
+    for model, reason in server.fallbacks.items():
+        print(f"  fallback {model} serves its ONNX graph: {reason}")
+    for model, reason in server.refused.items():
+        print(f"  refused  {model}: {reason}")
+    print(f"  gRPC     {server.grpc_url}")
+    print(f"  HTTP     {server.http_url}")
+    print(f"  metrics  {server.metrics_url}")
+    print(f"  log      {server.log_file}")
+    print("Ctrl-C stops it. A newly published release goes live by itself.", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Questions to a running tritonserver: is a model loaded, and does it answer with a real inference."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS
+
+ADMIN_HEADER = "triton-grpc-protocol-admin-key"
+
+
+class Probe:
+    """A connection to one server. The model repository protocol wants the run's key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._client = InferenceServerClient(url)
+        self._headers = {ADMIN_HEADER: key}
+
+    def live(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            return bool(self._client.is_server_live(client_timeout=1))
+        except InferenceServerException:
+            return False
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """Model -> state (READY, UNAVAILABLE, LOADING...) and reason, of its newest version."""
+        index = self._client.get_model_repository_index(headers=self._headers, client_timeout=5)
+        newest = sorted(index.models, key=lambda entry: int(entry.version or 0))
+        return {entry.name: (entry.state, entry.reason) for entry in newest}
+
+    def load(self, model: str, timeout: float) -> None:
+        """Load a model, or its newest version in place of the present one.
+
+        Raises:
+            InferenceServerException: it cannot be loaded, or not in ``timeout`` seconds.
+        """
+        self._client.load_model(model, headers=self._headers, client_timeout=timeout)
+
+    def unload(self, model: str, timeout: float) -> None:
+        """Unload a model.
+
+        Raises:
+            InferenceServerException: it cannot be unloaded, or not in ``timeout`` seconds.
+        """
+        self._client.unload_model(model, headers=self._headers, client_timeout=timeout)
+
+    def infer(self, model: str, timeout: float = 5.0) -> None:
+        """One real inference.
+
+        Raises:
+            InferenceServerException: the model does not answer.
+        """
+        contract = MODELS[model]
+        (wanted,) = contract.inputs
+        tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
+        grey = (
+            np.array([[_grey_png()]], dtype=object) if contract.takes_files else np.zeros((1, *IMAGE.shape), np.uint8)
+        )
+        tensor.set_data_from_numpy(grey)
+        output = InferRequestedOutput(contract.outputs[0].name)
+        self._client.infer(model, [tensor], outputs=[output], client_timeout=timeout)
+
+    def answers(self, model: str) -> bool:
+        """Whether :meth:`infer` succeeds."""
+        try:
+            self.infer(model)
+        except InferenceServerException:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def _grey_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (IMAGE_SIDE, IMAGE_SIDE), 128).save(file, "PNG")
+    return file.getvalue()

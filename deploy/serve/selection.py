@@ -1,0 +1,124 @@
+"""What a server loads of a release: for a model with engines, the plan of this GPU, or the graph to fall back on.
+
+The choice is a folder of links, the *view*, that any tritonserver can be pointed at: what lies there is what serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alexnet_client.files import sha256_of
+from deploy.serve.repository import Checked
+from export.artefacts import artefact, manifest
+from export.engines.gpu import Gpu, installed
+from export.engines.plans import fitting, unfit
+from export.engines.provider import find
+from export.proof import golden
+from export.release import CONFIG, without_engines
+
+log = logging.getLogger("deploy.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What is served of a release."""
+
+    #: A folder as Triton reads it.
+    view: Path
+    #: Model -> why its graph serves in an engine's place.
+    fallbacks: dict[str, str] = field(default_factory=dict)
+    #: Model -> why it is not served.
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def select(checked: Checked, work: Path, gpu: Gpu | None = None) -> Selected:
+    """Choose for every model, prove engines that were never on this GPU, and assemble the view below ``work``.
+
+    Args:
+        gpu: the device to choose for; this machine's by default.
+    """
+    gpu = gpu or installed()
+    fallbacks: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for model in checked.models:
+        record = manifest.read(_version(checked.release / model))
+        reason = unfit(record, gpu) or _prove(checked.release, record, gpu, work / "proofs")
+        if reason is not None:
+            if record.engine["fallback"]:
+                fallbacks[model] = reason
+            else:
+                refused[model] = f"{reason}; published with --fallback, its graph would serve"
+    if not fallbacks:
+        return Selected(checked.release, refused=refused)
+    return Selected(_assemble(checked, fallbacks, work), fallbacks, refused)
+
+
+def _prove(release: Path, record: manifest.Manifest, gpu: Gpu | None, folder: Path) -> str | None:
+    """Why an engine may not serve; None when it is proved on this GPU.
+
+    It runs in a process of its own: CUDA stays out of this one.
+    """
+    plan = fitting(record, gpu)
+    if plan is None or gpu is None or plan.verdict == manifest.PASSED:
+        return None
+    command = [sys.executable, "-m", "export", "prove", "--repository", str(release), "--proofs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).resolve().parents[2])
+    log.info("%s", done.stdout.strip())
+    verdict = golden.Proofs(folder).find(plan.sha256, gpu, find(plan.provider).version)
+    if verdict == manifest.PASSED:
+        return None
+    said = verdict or done.stdout.strip() or done.stderr.strip()
+    return f"{record.model}'s engine did not pass the golden batch on {gpu}: {said}"
+
+
+def _assemble(checked: Checked, fallbacks: dict[str, str], work: Path) -> Path:
+    """The view; kept by content, as the release and what falls back."""
+    digest = sha256_of("\0".join((str(checked.release), *fallbacks)))[:16]
+    view = work / "views" / f"{checked.release.name}-{digest}"
+    if view.is_dir():
+        return view
+    view.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=view.parent, prefix=".partial-"))
+    try:
+        for model in checked.models:
+            source = checked.release / model
+            if model in fallbacks:
+                _link_graph(source, partial / model)
+            else:
+                (partial / model).symlink_to(source)
+        partial.chmod(0o755)
+        partial.rename(view)
+    except OSError:
+        if not view.is_dir():  # another start was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return view
+
+
+def _link_graph(source: Path, target: Path) -> None:
+    version = _version(source)
+    (target / version.name).mkdir(parents=True)
+    (target / CONFIG).write_text(without_engines((source / CONFIG).read_text()))
+    (target / artefact.LABELS_FILE).symlink_to(source / artefact.LABELS_FILE)
+    (target / version.name / artefact.MODEL_FILE).symlink_to(version / artefact.MODEL_FILE)
+
+
+def _version(model: Path) -> Path:
+    return max((path for path in model.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def link(path: Path, view: Path) -> None:
+    """Point the link ``path`` at a view, in one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(os.path.abspath(view))  # noqa: PTH100  resolve() would follow the release's own link
+    partial.replace(path)

@@ -1,0 +1,21 @@
+"""What each precision must keep to, to be published."""
+
+from __future__ import annotations
+
+from export.artefacts.manifest import Manifest
+from export.proof.compare import Limits
+
+#: What each precision must keep to. FP32 is held against PyTorch, the others against FP32.
+LIMITS = {
+    "fp32": Limits(max_abs_dp=1e-5, agreement=99.9),
+    "fp16": Limits(max_abs_dp=5e-3, top1_loss=0.1),
+    "int8-cpu": Limits(agreement=98.0, cosine=0.99, top1_loss=0.3),
+    "int8-tensorrt": Limits(agreement=98.0, cosine=0.99, top1_loss=0.3),
+    "fp8": Limits(agreement=98.0, cosine=0.99, top1_loss=0.5),
+}
+
+
+def limits(record: Manifest) -> Limits:
+    """What an artefact must keep to."""
+    precision, scheme = record.recipe["precision"], record.recipe.get("scheme")
+    return LIMITS[f"{precision}-{scheme}" if precision == "int8" else precision]

@@ -1,0 +1,22 @@
+"""The README's table of metrics says what the contract says; that a scrape does is an integration test."""
+
+import re
+from pathlib import Path
+
+from alexnet_client.contract import METRICS
+
+README = Path(__file__).parents[2] / "README.md"
+ROW = re.compile(r"^\| `(alexnet_\w+)` \| (\w+)[^|]* \| ([^|]*) \|$", re.MULTILINE)
+
+
+def test_the_readme_lists_every_metric_with_its_kind_and_labels() -> None:
+    listed = {name: (kind, tuple(labels.split(", "))) for name, kind, labels in ROW.findall(README.read_text())}
+    assert listed == {metric.name: (metric.kind, metric.labels) for metric in METRICS}
+
+
+def test_names_are_prometheus_names() -> None:
+    for metric in METRICS:
+        assert metric.kind in ("counter", "gauge", "histogram")
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+        assert list(metric.buckets) == sorted(set(metric.buckets))

