@@ -10,10 +10,10 @@ from typing import Any
 
 from alexnet_client.command import run
 from alexnet_client.contract import PRECISIONS
-from export.artefacts.artefact import NO_DEVICE
 from export.engines.provider import PROVIDERS
 from export.graphs.calibration import METHODS
 from export.graphs.int8_onnx import SCHEMES
+from export.proof.proof import Proof
 
 BUILD = Path("build")
 DESCRIPTION = """\
@@ -136,7 +136,7 @@ def _run(options: argparse.Namespace) -> int:
         record = build_fp8(options.data, options.output, options.images)
     else:
         record = build_float(options.checkpoint, options.output, options.command)
-    print(f"{record.model}: {record.verdict}")
+    print(f"{record.model}: {record.proof}")
     return 0
 
 
@@ -156,18 +156,21 @@ def _verify(options: argparse.Namespace) -> int:
     images = open_split(options.data, "test")
     failed = 0
     for name in options.artefacts:
-        record = verify(options.output / name, options.checkpoint, images, options.predictions)
-        accuracy, parity = record.accuracy, record.parity
-        if record.verdict == NO_DEVICE:
-            print(f"{name}: {record.verdict}, {record.engine['capability']} is not here")
-            continue
-        print(
-            f"{name}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % on {accuracy['images']:,} images; "
-            f"against {parity['reference']}: max |Δp| {parity['max_abs_dp']:.1e}, "
-            f"agreement {parity['agreement']:.2f} %, embedding cosine {parity['cosine']:.4f}: {record.verdict}"
-        )
-        failed += record.verdict != "passed"
+        proof = verify(options.output / name, options.checkpoint, images, options.predictions).proof
+        print(f"{name}: {_sentence(proof)}{proof}")
+        failed += proof.verdict == "failed"
     return 1 if failed else 0
+
+
+def _sentence(proof: Proof) -> str:
+    if proof.comparison is None or proof.reference is None or proof.data is None:
+        return ""
+    accuracy, figures = proof.accuracy, proof.comparison
+    measured = f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %" if accuracy else "accuracy: not measured"
+    return (
+        f"{measured} on {proof.data.images:,} images; against {proof.reference.name}: max |Δp| "
+        f"{figures.max_abs_dp:.1e}, agreement {figures.agreement:.2f} %, embedding cosine {figures.cosine:.4f}: "
+    )
 
 
 def _option(name: str, default: Path, text: str) -> argparse.ArgumentParser:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.artefacts import artefact, manifest
-from export.graphs import fp8_onnx as fp8
+from export.artefacts.manifest import Calibration, Recipe
+from export.graphs import fp8_onnx
 from export.graphs.float_onnx import OPSET, write_onnx
 from export.graphs.int8_onnx import SCHEMES, quantize
 from training.checkpoint import load
@@ -36,19 +38,19 @@ def build_float(checkpoint: Path, output: Path, precision: str) -> manifest.Mani
 
     Raises:
         training.checkpoint.CheckpointError: ``checkpoint`` is none.
-        OSError: a file could not be written.
+        FileError: a file could not be written; what was there stays.
     """
     source = load(checkpoint)
-    return artefact.create(
-        output / folder_name(precision),
-        lambda path: write_onnx(source.model, path, half=precision == "fp16"),
-        precision=precision,
-        labels=source.meta.labels,
-        parent=source.sha256,
-        recipe={"checkpoint": source.sha256, "opset": OPSET},
-        tools=TOOLS,
-        command=f"python -m export {precision} --checkpoint {checkpoint} --output {output}",
-    )
+    with artefact.begin(output / folder_name(precision)) as draft:
+        write_onnx(source.model, draft.path / artefact.MODEL_FILE, half=precision == "fp16")
+        draft.labels(source.meta.labels)
+        return draft.seal(
+            Recipe(precision, opset=OPSET),
+            checkpoint=source.sha256,
+            parent=source.sha256,
+            tools=TOOLS,
+            command=f"python -m export {precision} --checkpoint {checkpoint} --output {output}",
+        )
 
 
 def build_int8(
@@ -61,20 +63,12 @@ def build_int8(
     Raises:
         training.data.image_set.DataError: too few calibration images, or a training split without enough.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
-        OSError: a file could not be written.
+        FileError: a file could not be written; what was there stays.
     """
     method = method or SCHEMES[scheme].method
-    return _build_quantised(
-        data,
-        output,
-        images,
-        method,
-        precision="int8",
-        folder=folder_name("int8", scheme, method),
-        recipe={"scheme": scheme},
-        command=f"int8 --scheme {scheme} --method {method}",
-        write=lambda source, path, pixels: quantize(source, path, SCHEMES[scheme], pixels, method),
-    )
+    how = f"int8 --scheme {scheme} --method {method}"
+    quantised = _Quantised(output / folder_name("int8", scheme, method), Recipe("int8", scheme=scheme), method, how)
+    return _build_quantised(data, output, images, quantised, partial(quantize, scheme=SCHEMES[scheme], method=method))
 
 
 def build_fp8(data: Path, output: Path, images: int = CALIBRATION_IMAGES) -> manifest.Manifest:
@@ -83,34 +77,28 @@ def build_fp8(data: Path, output: Path, images: int = CALIBRATION_IMAGES) -> man
     Raises:
         training.data.image_set.DataError: as of :func:`build_int8`.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
-        OSError: a file could not be written.
+        FileError: a file could not be written; what was there stays.
     """
-    return _build_quantised(
-        data,
-        output,
-        images,
-        fp8.METHOD,
-        precision="fp8",
-        folder=folder_name("fp8"),
-        recipe={},
-        command="fp8",
-        write=fp8.quantize_fp8,
-    )
+    quantised = _Quantised(output / folder_name("fp8"), Recipe("fp8"), fp8_onnx.METHOD, "fp8")
+    return _build_quantised(data, output, images, quantised, fp8_onnx.quantize_fp8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantised:
+    """What is to be made of the FP32 graph."""
+
+    folder: Path
+    recipe: Recipe
+    #: Of calibration.
+    method: str
+    #: Arguments of ``python -m export``.
+    command: str
 
 
 def _build_quantised(
-    data: Path,
-    output: Path,
-    images: int,
-    method: str,
-    *,
-    precision: str,
-    folder: str,
-    recipe: dict[str, Any],
-    command: str,
-    write: Callable[[Path, Path, Iterator[NDArray[np.uint8]]], None],
+    data: Path, output: Path, images: int, wanted: _Quantised, write: Callable[..., None]
 ) -> manifest.Manifest:
-    """Write an artefact from ``output/fp32`` by ``write(source, target, batches of calibration images)``.
+    """Make an artefact of ``output/fp32`` by ``write(source, target, batches=batches of calibration images)``.
 
     The images are spread evenly over the training split, so every class of a sorted split has its share. Their pixels'
     SHA-256 goes into the manifest.
@@ -124,24 +112,22 @@ def _build_quantised(
         )
     chosen = np.linspace(0, len(split) - 1, images).astype(int)
     digest = hashlib.sha256()
-    calibration = {"method": method, "images": images, "dataset": split.sha256}
 
     def pixels() -> Iterator[NDArray[np.uint8]]:
         for batch, _ in batches(split, CALIBRATION_BATCH, indices=chosen, description="calibrate"):
             digest.update(batch.tobytes())
             yield batch
 
-    def written(path: Path) -> None:
-        write(parent / artefact.MODEL_FILE, path, pixels())
-        calibration["pixels_sha256"] = digest.hexdigest()
-
-    return artefact.create(
-        output / folder,
-        written,
-        precision=precision,
-        labels=(parent / artefact.LABELS_FILE).read_text().splitlines(),
-        parent=fp32.files[artefact.MODEL_FILE],
-        recipe={"checkpoint": fp32.recipe["checkpoint"], **recipe, "calibration": calibration},
-        tools=("onnx", "onnxruntime"),
-        command=f"python -m export {command} --images {images} --data {data} --output {output}",
-    )
+    with artefact.begin(wanted.folder) as draft:
+        write(parent / artefact.MODEL_FILE, draft.path / artefact.MODEL_FILE, batches=pixels())
+        draft.labels(artefact.read_labels(parent))
+        return draft.seal(
+            replace(
+                wanted.recipe,
+                calibration=Calibration(wanted.method, images, split.sha256, digest.hexdigest()),
+            ),
+            checkpoint=fp32.checkpoint,
+            parent=fp32.files[artefact.MODEL_FILE],
+            tools=("onnx", "onnxruntime"),
+            command=f"python -m export {wanted.command} --images {images} --data {data} --output {output}",
+        )

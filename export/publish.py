@@ -18,6 +18,8 @@ from alexnet_client.contract import ENSEMBLE, precision_model
 from alexnet_client.errors import AlexNetError
 from alexnet_client.files import file_errors, sync
 from export.artefacts import artefact, manifest
+from export.artefacts.manifest import Manifest
+from export.proof.lineage import check_ancestors, stale
 from export.release import Member, stage
 
 SOURCE = Path(__file__).resolve().parent.parent / "model_repository"
@@ -53,6 +55,7 @@ def publish(
         FileError: the disk is full, say; the old release is still there and whole.
     """
     models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
+    _check_lineage([member for members in models.values() for member in members])
     if repository.exists() and not repository.is_symlink():
         raise PublishError(f"{repository} is a folder, publish keeps a link there: move it away or name another")
     releases = repository.with_name(f"{repository.name}.releases")
@@ -91,16 +94,21 @@ def _models(members: Sequence[Member], precision: str, accepted: str) -> dict[st
         runs_on = [_runs_on(record) for _, record in alike]
         if len(set(runs_on)) != len(runs_on):
             raise PublishError(f"two artefacts of one precision for the same hardware: {name} for {', '.join(runs_on)}")
-    if len({record.recipe["checkpoint"] for _, record in members}) > 1:
+    if len({record.checkpoint for _, record in members}) > 1:
         raise PublishError("the artefacts come from different checkpoints: export them all from one")
     return models
 
 
-def _check_verdict(folder: Path, record: manifest.Manifest, accepted: str) -> None:
-    if record.verdict == manifest.PASSED:
+def _check_verdict(folder: Path, record: Manifest, accepted: str) -> None:
+    if record.proof.passed:
+        if changes := stale(record, serves=True):
+            raise PublishError(
+                f"{folder} may not be published, it was proved under other conditions ({'; '.join(changes)}): "
+                "verify it again"
+            )
         return
-    refusal = f"{folder} may not be published, its verdict is «{record.verdict}»"
-    if record.verdict != artefact.NO_DEVICE:
+    refusal = f"{folder} may not be published, its verdict is «{record.proof}»"
+    if not record.proof.lacks_device:
         raise PublishError(refusal)
     if not accepted.strip():
         raise PublishError(f"{refusal}: verify it on its GPU, or accept that with --accept-unproved REASON")
@@ -110,10 +118,17 @@ def _check_verdict(folder: Path, record: manifest.Manifest, accepted: str) -> No
         )
 
 
-def _runs_on(record: manifest.Manifest) -> str:
-    if not record.engine:
+def _check_lineage(members: Sequence[Member]) -> None:
+    """What an artefact was made from, and held against, must be proved as well, up to the checkpoint."""
+    near = [root for folder, _ in members for root in (folder.parent, folder.resolve().parent)]
+    for folder, record in members:
+        check_ancestors(str(folder), record, near)
+
+
+def _runs_on(record: Manifest) -> str:
+    if record.engine is None:
         return "any"
-    return "any GPU" if record.engine["options"]["hardware_compatible"] else str(record.engine["capability"])
+    return "any GPU" if record.engine.options["hardware_compatible"] else record.engine.capability
 
 
 def _content(release: Path, number: int) -> dict[str, dict[str, str]]:

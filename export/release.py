@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from alexnet_client.contract import MODELS, PRECISION_MODELS, PROBABILITIES
-from alexnet_client.files import sync
+from alexnet_client.files import sha256, sync
 from export.artefacts import artefact, manifest
+from export.artefacts.manifest import Manifest, ManifestError
 from export.engines.gpu import triton_key
-from export.engines.plans import Plan
+from export.engines.plan import Plan
+from export.proof import steps
+from export.proof.proof import WITHOUT_DEVICE
 
 CONFIG = "config.pbtxt"
 #: Where the block about engines begins in a published configuration.
@@ -28,7 +31,7 @@ HOT = (1, 32)
 FALLBACKS = {"int8": "int8-cpu"}
 
 #: An artefact: its folder and its manifest.
-Member = tuple[Path, manifest.Manifest]
+Member = tuple[Path, Manifest]
 
 
 def stage(
@@ -43,75 +46,89 @@ def stage(
         source: the folder of configurations and Python models.
 
     Raises:
+        ManifestError: an artefact was changed while it was copied, or a step does not fit the contract.
         OSError: a file could not be written.
     """
-    members = next(iter(models.values()))
-    labels = (members[0][0] / artefact.LABELS_FILE).read_text().splitlines()
+    first = next(iter(models.values()))[0]
+    labels = artefact.read_labels(first[0])
     values = {"classes": str(len(labels)), "precision": precision}
     for name, members in models.items():
-        model = staged / name
-        _configure(source / name, model, values)
-        (model / str(number)).mkdir()
-        _stage_model(model, number, members, accepted)
+        _stage_model(_configure(source / name, staged / name, values), number, members, accepted)
     for name in (name for name in MODELS if name not in PRECISION_MODELS):
-        model = staged / name
-        _configure(source / name, model, values)
-        (model / str(number)).mkdir()
-        names = [CONFIG]
-        if PROBABILITIES in MODELS[name].outputs:
-            _copy(members[0][0] / artefact.LABELS_FILE, model, artefact.LABELS_FILE, names)
-        for path in sorted((source / name).glob("1/*.py")):
-            _copy(path, model, f"{number}/{path.name}", names)
-        record = manifest.Manifest(model=name, files=manifest.hashes(model, names), verdict=manifest.PASSED)
-        record.write(model / str(number))
+        _stage_step(_configure(source / name, staged / name, values), number, source / name, first, precision)
     for path in staged.rglob("*"):
         sync(path)
     sync(staged)
 
 
+def _stage_step(model: Path, number: int, source: Path, labelled: Member, precision: str) -> None:
+    """The decoder or the ensemble: nothing to compare with, so its own checks are its proof."""
+    contract = MODELS[model.name]
+    version = model / str(number)
+    version.mkdir()
+    if PROBABILITIES in contract.outputs:
+        folder, record = labelled
+        _copy(folder, artefact.LABELS_FILE, model / artefact.LABELS_FILE, record)
+    for path in sorted(source.glob("1/*.py")):
+        shutil.copyfile(path, version / path.name)
+    needs = tuple(need.format(precision=precision) for need in contract.needs)
+    proof = steps.prove(model, number, contract, needs)
+    record = Manifest(model=model.name, files={}, needs=needs, proof=proof)
+    replace(record, files=manifest.hashes(model, manifest.present_files(model))).write(version)
+
+
 def _stage_model(model: Path, number: int, members: Sequence[Member], accepted: str) -> None:
-    names = [CONFIG]
+    version = model / str(number)
+    version.mkdir()
     folder, record = members[0]
-    _copy(folder / artefact.LABELS_FILE, model, artefact.LABELS_FILE, names)
+    _copy(folder, artefact.LABELS_FILE, model / artefact.LABELS_FILE, record)
     engines = [member for member in members if member[1].engine]
     for folder, graph in members:
         if not graph.engine:
             record = graph
-            _copy(folder / artefact.MODEL_FILE, model, f"{number}/{artefact.MODEL_FILE}", names)
+            _copy(folder, artefact.MODEL_FILE, version / artefact.MODEL_FILE, graph)
     if engines:
-        plans = [_stage_engine(model, number, member, names) for member in engines]
+        plans = [_stage_engine(version, *member) for member in engines]
         with (model / CONFIG).open("a") as config:
             config.write(_engine_block(plans))
-        unproved = any(plan.verdict != manifest.PASSED for plan in plans)
+        unproved = any(not plan.proof.passed for plan in plans)
         record = replace(
             record,
-            engine={
-                "plans": [plan.as_dict() for plan in plans],
-                "fallback": artefact.MODEL_FILE if len(engines) < len(members) else None,
-            },
-            verdict=artefact.NO_DEVICE if unproved else manifest.PASSED,
+            engine=None,
+            plans=tuple(plans),
+            fallback=len(engines) < len(members),
+            proof=WITHOUT_DEVICE if unproved else record.proof,
             accepted=accepted if unproved else "",
         )
-    replace(record, files=manifest.hashes(model, names)).write(model / str(number))
+    replace(record, files=manifest.hashes(model, manifest.present_files(model))).write(version)
 
 
-def _stage_engine(model: Path, number: int, member: Member, names: list[str]) -> Plan:
-    folder, record = member
-    options = record.engine["options"]
+def _stage_engine(version: Path, folder: Path, record: Manifest) -> Plan:
+    engine = _engine(record)
+    hardware_compatible = bool(engine.options["hardware_compatible"])
     # The default is for every GPU that no other plan is for.
-    file = artefact.PLAN_FILE if options["hardware_compatible"] else f"{record.engine['capability']}.plan"
-    _copy(folder / artefact.PLAN_FILE, model, f"{number}/{file}", names)
-    _copy(folder / manifest.FILE_NAME, model, f"{number}/{Path(file).stem}.json", names)
+    file = artefact.PLAN_FILE if hardware_compatible else f"{engine.capability}.plan"
+    _copy(folder, artefact.PLAN_FILE, version / file, record)
+    shutil.copyfile(folder / manifest.FILE_NAME, version / f"{Path(file).stem}.json")
     for shared in (artefact.WEIGHTS_FILE, artefact.GOLDEN_FILE):
-        if shared in record.files and f"{number}/{shared}" not in names:
-            _copy(folder / shared, model, f"{number}/{shared}", names)
+        if shared in record.files and not (version / shared).is_file():
+            _copy(folder, shared, version / shared, record)
     return Plan(
+        capability=engine.capability,
         file=file,
         sha256=record.files[artefact.PLAN_FILE],
-        verdict=record.verdict,
-        **{name: record.engine[name] for name in ("capability", "provider", "version")},
-        **{name: options[name] for name in ("hardware_compatible", "version_compatible")},
+        provider=engine.provider,
+        version=engine.version,
+        proof=record.proof,
+        hardware_compatible=hardware_compatible,
+        version_compatible=bool(engine.options["version_compatible"]),
     )
+
+
+def _engine(record: Manifest) -> manifest.Engine:
+    if record.engine is None:
+        raise ManifestError(f"{record.model} is no engine")
+    return record.engine
 
 
 def _engine_block(plans: Sequence[Plan]) -> str:
@@ -133,14 +150,14 @@ def engines_in(artefacts: Path, *, with_graphs: bool) -> list[str]:
     """The names of all engine artefacts in a folder, and of the graphs that a server without their GPU falls back on.
 
     Raises:
-        manifest.ManifestError: there is no engine.
+        ManifestError: there is no engine.
     """
-    found = {path.parent.name: manifest.read(path.parent) for path in sorted(artefacts.glob(f"*/{manifest.FILE_NAME}"))}
+    found = artefact.all_in(artefacts)
     engines = [name for name, record in found.items() if record.engine]
     if not engines:
-        raise manifest.ManifestError(f"there is no engine in {artefacts}: build some with `make engines`")
+        raise ManifestError(f"there is no engine in {artefacts}: build some with `make engines`")
     # INT8 falls back on the graph whose scheme is the processor's.
-    precisions = {found[name].recipe["precision"] for name in engines}
+    precisions = {found[name].precision for name in engines}
     graphs = [FALLBACKS.get(precision, precision) for precision in sorted(precisions)]
     return [*engines, *(graphs if with_graphs else ())]
 
@@ -150,11 +167,17 @@ def without_engines(config: str) -> str:
     return config.partition(ENGINES)[0]
 
 
-def _configure(source: Path, model: Path, values: dict[str, str]) -> None:
+def _configure(source: Path, model: Path, values: dict[str, str]) -> Path:
     model.mkdir(parents=True)
     (model / CONFIG).write_text(string.Template((source / CONFIG).read_text()).substitute(values))
+    return model
 
 
-def _copy(source: Path, model: Path, name: str, names: list[str]) -> None:
-    shutil.copyfile(source, model / name)
-    names.append(name)
+def _copy(folder: Path, name: str, target: Path, record: Manifest) -> None:
+    """Copy an artefact's file; what was copied is what was proved, whatever happened to the file meanwhile."""
+    shutil.copyfile(folder / name, target)
+    if (got := sha256(target)) != record.files[name]:
+        raise ManifestError(
+            f"{folder / name} was changed after it was proved: its SHA-256 is {got[:16]}…, "
+            f"its manifest has {record.files[name][:16]}…: export it again"
+        )

@@ -21,11 +21,15 @@ ROOT = Path(__file__).parents[1]
 TRAINING, TESTING = 105, 20
 
 
+def environment() -> dict[str, str]:
+    """In which a process started anywhere finds the checkout."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client")))}
+
+
 def python(*arguments: object, status: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run ``python -m ...`` in the checkout, and check its exit status."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client")))}
     command = [sys.executable, "-m", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 

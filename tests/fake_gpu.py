@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from export.engines.provider import Provider
-from export.runtimes.onnx import OnnxPredictor
+from export.runtimes.onnx import OnnxRuntime
 
 DTYPES = {"image": np.uint8, "probabilities": np.float32, "embedding": np.float32}
 
@@ -116,7 +116,7 @@ class Cuda:
 class Context:
     """``IExecutionContext``."""
 
-    def __init__(self, cuda: Cuda, predictor: OnnxPredictor, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(self, cuda: Cuda, predictor: OnnxRuntime, shapes: dict[str, tuple[int, ...]]) -> None:
         self.cuda, self.predictor, self.shapes = cuda, predictor, shapes
         self.addresses: dict[str, int] = {}
 
@@ -150,7 +150,7 @@ class Context:
 
 def library(cuda: Cuda, graph: Path, profiles: list[tuple[int, int, int]], *, loads: bool = True) -> Provider:
     """A provider whose engines answer as ``graph`` does."""
-    predictor = OnnxPredictor(graph)
+    predictor = OnnxRuntime(graph)
     shapes: dict[str, tuple[int, ...]] = {
         "image": (-1, 224, 224, 3),
         "probabilities": (-1, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from PIL import Image
 
 from alexnet_client.files import sha256_of
 from alexnet_client.preprocess import preprocess
+from training.data.image_set import Reader
 
 
 class Patterns:
@@ -26,14 +28,23 @@ class Patterns:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        return preprocess(self._picture(index)), int(self.targets[index])
+        return self.reader(index)(), int(self.targets[index])
+
+    def reader(self, index: int) -> Reader:
+        """Holds the number that the picture is drawn from."""
+        return partial(_pixels, index)
 
     def file(self, index: int) -> bytes:
         """The picture as a PNG file."""
         file = io.BytesIO()
-        self._picture(index).save(file, "PNG")
+        _picture(index).save(file, "PNG")
         return file.getvalue()
 
-    def _picture(self, index: int) -> Image.Image:
-        coarse = np.random.default_rng(index).integers(0, 256, (6, 7, 3), np.uint8)
-        return Image.fromarray(coarse).resize((70, 60), Image.Resampling.BICUBIC)
+
+def _pixels(index: int) -> NDArray[np.uint8]:
+    return preprocess(_picture(index))
+
+
+def _picture(index: int) -> Image.Image:
+    coarse = np.random.default_rng(index).integers(0, 256, (6, 7, 3), np.uint8)
+    return Image.fromarray(coarse).resize((70, 60), Image.Resampling.BICUBIC)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 from alexnet_client.command import run
-from alexnet_client.files import file_errors
 
 BUILD = Path("build")
-LABELS = Path(__file__).parent / "labels"
 DESCRIPTION = """\
 Make AlexNet's weights.
 
   python -m training fetch fashion-mnist             the data set, checked by its SHA-256
   python -m training train --recipe demo             recipe + data -> build/checkpoint; run again to go on
   python -m training evaluate                        top-1, top-5, per class, confusion matrix on the test split
+  python -m training bench --data /data/imagenet     how fast images are read, and how many cores a GPU would want
   python -m training import --weights alexnet.pth --labels imagenet
                                                      public weights in torchvision's format -> checkpoint, no training
 
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", default="demo", help="name of a recipe, or path of a .toml file (%(default)s)")
     train.add_argument("--seed", type=int, help="instead of the recipe's")
     train.add_argument("--output", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
+    train.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that decode images, 0 for none (one a core)"
+    )
     evaluate = commands.add_parser("evaluate", help="evaluate a checkpoint")
     evaluate.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoint", help="folder (%(default)s)")
     evaluate.add_argument("--split", default="test", help="(%(default)s)")
@@ -46,7 +49,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--predictions", type=Path, default=BUILD / "predictions", help="where outputs are kept (%(default)s)"
     )
-    for command in (train, evaluate):
+    bench = commands.add_parser("bench", help="measure how fast images are read")
+    bench.add_argument("--recipe", default="imagenet", help="whose batches are read (%(default)s)")
+    bench.add_argument("--images", type=_count, default=4096, metavar="N", help="images a measurement (%(default)s)")
+    bench.add_argument(
+        "--workers", type=_count, nargs="+", default=[1, 2], metavar="N", help="processes that decode (1 2)"
+    )
+    for command in (train, evaluate, bench):
         command.add_argument(
             "--data", type=Path, default=BUILD / "fashion-mnist", help="Fashion-MNIST or image folder (%(default)s)"
         )
@@ -57,10 +66,18 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}: want 0 or more")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 with one line on standard error."""
     options = parser().parse_args(arguments)
-    body = {"fetch": _fetch, "train": _train, "evaluate": _evaluate, "import": _import}[options.command]
+    body = {"fetch": _fetch, "train": _train, "evaluate": _evaluate, "bench": _bench, "import": _import}[
+        options.command
+    ]
     return run(f"python -m training {options.command}", lambda: body(options), "interrupted; run it again to go on")
 
 
@@ -79,14 +96,14 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from training import recipe, train  # noqa: PLC0415
-    from training.data.open import open_split  # noqa: PLC0415
+    from training.data.open import open_labelled  # noqa: PLC0415
     from training.fit.distributed import group  # noqa: PLC0415
 
     chosen = recipe.load(options.recipe)
     if options.seed is not None:
         chosen = replace(chosen, seed=options.seed)
     with group() as here:
-        train.train(chosen, open_split(options.data, "train"), options.output, here)
+        train.train(chosen, open_labelled(options.data, "train"), options.output, here, options.workers)
         if here.first:
             print(f"checkpoint in {options.output}, curve in {options.output / train.CURVE_FILE}")
     return 0
@@ -94,18 +111,20 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from training import checkpoint  # noqa: PLC0415
-    from training.data.image_set import check_labels  # noqa: PLC0415
-    from training.data.open import open_split  # noqa: PLC0415
+    from training.data.labels import labelled_as  # noqa: PLC0415
+    from training.data.open import open_labelled  # noqa: PLC0415
     from training.evaluate import score, write  # noqa: PLC0415
-    from training.predictions import cached  # noqa: PLC0415
+    from training.pictures import draw_confusion  # noqa: PLC0415
+    from training.predictions import cached, predict_key  # noqa: PLC0415
     from training.torch_predictor import TorchPredictor  # noqa: PLC0415
 
     source = checkpoint.load(options.checkpoint)
-    images = open_split(options.data, options.split)
-    check_labels(images, source.meta.labels, options.checkpoint)
-    outputs, targets = cached(options.predictions, source.sha256, TorchPredictor(source.model), images, "PyTorch")
+    images = labelled_as(open_labelled(options.data, options.split), source.meta.labels, options.checkpoint)
+    predictor = TorchPredictor(source.model, source.sha256)
+    outputs, targets = cached(options.predictions, predict_key(predictor.identity), predictor, images, "PyTorch")
     evaluation = score(outputs.probabilities, targets, source.meta.labels)
-    write(evaluation, options.output)
+    draw_confusion(evaluation, options.output / "confusion.png")
+    write(evaluation, options.output / "evaluation.json")
     print(
         f"top-1 {evaluation.top1:.2f} %, top-5 {evaluation.top5:.2f} % on {evaluation.images:,} images of {images.name}"
     )
@@ -114,17 +133,34 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from training import bench, recipe  # noqa: PLC0415
+    from training.data.open import open_labelled  # noqa: PLC0415
+    from training.fit.distributed import group  # noqa: PLC0415
+    from training.fit.run import Run  # noqa: PLC0415
+
+    images, chosen = open_labelled(options.data, "train"), recipe.load(options.recipe)
+    with group() as here:
+        readings = [
+            bench.measure(images, Run(chosen, here, options.data, options.data, workers), options.images)
+            for workers in options.workers
+        ]
+    print(f"{options.images:,} of {images.name}, decoded, augmented on {here.device}:")
+    print(bench.table(readings))
+    cpu = bench.decoding(images)
+    print(
+        f"An image takes {1e3 * cpu:.2f} ms of a core to decode: a GPU that learns from {bench.WANTED:,} a second "
+        f"wants {ceil(bench.WANTED * cpu)} such cores"
+    )
+    return 0
+
+
 def _import(options: argparse.Namespace) -> int:
     from training import checkpoint, pretrained  # noqa: PLC0415
+    from training.data.labels import IMAGENET, read_labels  # noqa: PLC0415
     from training.model import AlexNet  # noqa: PLC0415
 
-    path = LABELS / f"{options.labels}.txt" if options.labels == "imagenet" else Path(options.labels)
-    with file_errors(path):
-        labels = tuple(path.read_text().strip().splitlines())
-    if not labels or not all(labels):
-        raise pretrained.WeightsError(
-            f"{path} is empty or has an empty line: want one label a line, in the order of the classes"
-        )
+    labels = read_labels(IMAGENET if options.labels == "imagenet" else Path(options.labels))
     network = AlexNet("owt", len(labels))
     pretrained.initialise(network, options.weights, whole=True)
     checkpoint.save(options.output, network, checkpoint.Meta("owt", labels, git_commit=checkpoint.git_commit()))

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client.files import atomic_path
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 TOP = 5
-#: More classes than this make an unreadable table: the picture shows shades only.
-READABLE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +52,8 @@ def score(probabilities: NDArray[np.float32], targets: NDArray[np.int64], labels
     )
 
 
-def write(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``evaluation.json`` and ``confusion.png``, each atomically."""
-    with atomic_path(folder / "confusion.png") as partial:
-        _draw(evaluation, partial)
+def write(evaluation: Evaluation, path: Path) -> None:
+    """Write the figures as a JSON file, atomically."""
     values = {name: getattr(evaluation, name) for name in ("top1", "top5", "images", "per_class")}
-    with atomic_path(folder / "evaluation.json") as partial:
+    with atomic_path(path) as partial:
         partial.write_text(json.dumps({**values, "confusion": evaluation.confusion.tolist()}, indent=2) + "\n")
-
-
-def _draw(evaluation: Evaluation, path: Path) -> None:
-    labels, confusion = list(evaluation.per_class), evaluation.confusion
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    figure, axis = plt.subplots(figsize=(7.5, 6.5))
-    shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(shown, label="share of the class's images")
-    axis.set(title=f"top-1 {evaluation.top1:.2f} % of {evaluation.images:,} images", xlabel="taken for", ylabel="is")
-    if len(labels) <= READABLE:
-        axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        axis.set_yticks(range(len(labels)), labels)
-        for (row, column), number in np.ndenumerate(confusion):
-            shade = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, str(number), ha="center", va="center", fontsize=7, color=shade)
-    figure.tight_layout()
-    figure.savefig(path, format="png", dpi=110)
-    plt.close(figure)

@@ -1,4 +1,4 @@
-"""The training curve as a picture."""
+"""The pictures: a training's curve, an evaluation's confusion matrix."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 from alexnet_client.files import atomic_path
+from training.evaluate import Evaluation
 from training.fit.loop import Epoch
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+DPI = 110
+#: More classes than this make an unreadable table: the picture shows shades only.
+READABLE = 20
 
 
 def draw_curve(history: Sequence[Epoch], path: Path) -> None:
@@ -27,6 +34,28 @@ def draw_curve(history: Sequence[Epoch], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
+    _save(figure, path)
+
+
+def draw_confusion(evaluation: Evaluation, path: Path) -> None:
+    """Draw the confusion matrix as a PNG file, atomically."""
+    labels, confusion = list(evaluation.per_class), evaluation.confusion
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(7.5, 6.5))
+    shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shown, label="share of the class's images")
+    axis.set(title=f"top-1 {evaluation.top1:.2f} % of {evaluation.images:,} images", xlabel="taken for", ylabel="is")
+    if len(labels) <= READABLE:
+        axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+        axis.set_yticks(range(len(labels)), labels)
+        for (row, column), number in np.ndenumerate(confusion):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, str(number), ha="center", va="center", fontsize=7, color=shade)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+        figure.savefig(partial, format="png", dpi=DPI)
     plt.close(figure)

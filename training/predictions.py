@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client.files import atomic_path
-from alexnet_client.outputs import Outputs, Predictor
+from alexnet_client.files import atomic_path, sha256_of
+from alexnet_client.fingerprint import preprocessing_fingerprint
+from alexnet_client.outputs import Identity, Outputs, Predictor
 from training.data.batches import batches
 from training.data.image_set import ImageSet
 
@@ -23,11 +24,13 @@ def predict(
     Returns:
         the outputs for N images, and their labels ``int64[N]``.
     """
-    parts, labels = [], []
-    for pixels, wanted in batches(images, batch_size, description=description):
-        parts.append(predictor(pixels))
-        labels.append(wanted)
-    return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True))), np.concatenate(labels)
+    parts = [predictor(pixels) for pixels, _ in batches(images, batch_size, description=description)]
+    return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True))), images.targets
+
+
+def predict_key(identity: Identity) -> str:
+    """Under which outputs are kept: what answered, and what made the pixels."""
+    return sha256_of(f"{identity.key} {preprocessing_fingerprint()}")
 
 
 def cached(
@@ -36,12 +39,12 @@ def cached(
     """As :func:`predict`, read from ``folder`` when a file for ``key`` is there.
 
     Args:
-        key: the SHA-256 of what predicts; the split's own SHA-256 is added to it.
+        key: of what predicts, :func:`predict_key`; the split's own SHA-256 is added to it.
     """
     path = folder / f"{key[:16]}-{images.sha256[:16]}.npz"
     if not path.is_file():
-        outputs, labels = predict(predictor, images, description, batch_size)
+        outputs, _ = predict(predictor, images, description, batch_size)
         with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **outputs._asdict(), labels=labels)
+            np.savez(file, **outputs._asdict())
     with np.load(path) as stored:
-        return Outputs(*(stored[name] for name in Outputs._fields)), stored["labels"]
+        return Outputs(*(stored[name] for name in Outputs._fields)), images.targets

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from alexnet_client.contract import PIXEL_SCALE, PIXEL_ZERO
 from alexnet_client.errors import AlexNetError
-from alexnet_client.files import atomic_path, sha256_of
+from alexnet_client.files import atomic_path, file_errors, sha256, sha256_of
 from training import checkpoint
 from training.model import AlexNet
 
@@ -29,6 +29,8 @@ CONVOLUTIONS = "imagenet-convolutions"
 DOWNLOADS = Path("build/downloads")
 #: The last layer, the only one that depends on the classes.
 HEAD = "classifier.6"
+#: The first, which takes in the normalisation.
+FIRST = "features.0"
 
 #: ImageNet's channel means and deviations, of pixels in [0, 1], with which the public weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -57,53 +59,99 @@ def initialise(network: AlexNet, start: str, downloads: Path = DOWNLOADS, *, who
     """
     if start == SCRATCH and not whole:
         return
+    ours = Path(start).is_dir()
     if start == CONVOLUTIONS:
         if network.variant != "owt":
             raise WeightsError(f"{CONVOLUTIONS} fit the variant 'owt' only, this network is {network.variant!r}")
         weights = read_convolutions(fetch_convolutions(downloads))
-        fold_normalisation(weights)
-    elif Path(start).is_dir():
-        weights = dict(checkpoint.load(Path(start)).model.state_dict())  # takes our pixels already
+    elif ours:
+        weights = dict(checkpoint.load(Path(start)).model.state_dict())
     elif Path(start).name == checkpoint.WEIGHTS_FILE and Path(start).with_name(checkpoint.META_FILE).is_file():
         raise WeightsError(f"{start} belongs to a checkpoint: give its folder, {Path(start).parent}")
     else:
         weights = read(Path(start))
+    _fit(weights, network, start, whole)
+    if not ours:  # a checkpoint takes our pixels already
         fold_normalisation(weights)
+    network.load_state_dict(weights, strict=False)
+
+
+def _fit(weights: dict[str, Tensor], network: AlexNet, start: str, whole: bool) -> None:
+    """Check that weights are this network's, and drop a last layer that is for another number of classes."""
     wanted = network.state_dict()
-    classes, given = network.classifier[-1].out_features, len(weights.get(f"{HEAD}.bias", ()))
-    if given and given != classes:
+    classes = network.classifier[-1].out_features
+    given = weights[f"{HEAD}.bias"].numel() if f"{HEAD}.bias" in weights else classes
+    if given != classes and weights[f"{HEAD}.bias"].ndim == 1:
         if whole:
             raise WeightsError(
                 f"{start} is for {given:,} classes, there are {classes:,} labels: give one for each class"
             )
-        del weights[f"{HEAD}.weight"], weights[f"{HEAD}.bias"]  # everything but the last layer carries over
+        for name in (f"{HEAD}.weight", f"{HEAD}.bias"):  # everything else carries over
+            weights.pop(name, None)
     strange = [name for name in weights if name not in wanted or weights[name].shape != wanted[name].shape]
     if strange or not weights:
         raise WeightsError(f"{start} holds weights of another network: {', '.join(strange) or 'none at all'}")
     if whole and len(weights) < len(wanted):
         raise WeightsError(f"{start} lacks {', '.join(name for name in wanted if name not in weights)}")
-    network.load_state_dict(weights, strict=False)
+    if len(weights.keys() & {f"{FIRST}.weight", f"{FIRST}.bias"}) == 1:
+        raise WeightsError(f"{start} holds half of {FIRST}: want its weight and its bias, or neither")
+
+
+def identity(start: str) -> str:
+    """What a start is now: the hash of its weights, or its name where that says it all.
+
+    Raises:
+        WeightsError: there is no such file.
+        alexnet_client.errors.FileError: it cannot be read.
+    """
+    if start in (SCRATCH, CONVOLUTIONS):
+        return start
+    path = Path(start)
+    if not path.exists():
+        raise WeightsError(f"there is no weights file {path}")
+    return sha256(path / checkpoint.WEIGHTS_FILE if path.is_dir() else path)
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Read a ``.pth`` or ``.safetensors`` file of tensors by name.
+    """Read a ``.pth`` or ``.safetensors`` file of tensors by name, as ``float32``.
 
     Raises:
-        WeightsError: there is no such file, it is damaged, or its pickle holds anything but tensors.
+        WeightsError: there is no such file, it is damaged, its pickle holds anything but tensors, or a tensor is
+            sparse, no float or not finite.
+        alexnet_client.errors.FileError: it cannot be read.
     """
+    if not path.exists():
+        raise WeightsError(f"there is no weights file {path}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {path}") from error
+        with file_errors(path):
+            if path.suffix == ".safetensors":
+                weights: Any = load_file(path)
+            else:
+                weights = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path} is refused, its pickle is damaged or holds code ({_first_line(error)})") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(f"{path} is no weights file ({_first_line(error)}): want .pth or .safetensors") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise WeightsError(f"{path} is no dictionary of tensors: want a state dict in torchvision's format")
-    return dict(weights)
+    for name, value in weights.items():
+        if not isinstance(name, str):
+            raise WeightsError(f"{path} has a tensor named {name!r}: want a state dict in torchvision's format")
+        if problem := _problem(value):
+            raise WeightsError(f"{path}: {name} {problem}: want finite floats")
+    return {name: value.float() for name, value in weights.items()}
+
+
+def _problem(value: Tensor) -> str | None:
+    """Why a tensor is no array of finite floats, if it is none."""
+    if value.layout != torch.strided:
+        return f"is sparse ({value.layout})"
+    if value.is_quantized or not value.is_floating_point():
+        return f"is of {value.dtype}"
+    finite = value.float().isfinite()
+    if not finite.all():
+        return f"has {int((~finite).sum()):,} values of {value.numel():,} that are NaN or infinite"
+    return None
 
 
 def fold_normalisation(weights: dict[str, Tensor]) -> None:
@@ -112,13 +160,12 @@ def fold_normalisation(weights: dict[str, Tensor]) -> None:
     With pixel x = 128 u + 128, (x / 255 - mean) / std is linear in u, so the weights absorb it. Only the padding
     differs: it is mid-grey now, and was the mean colour.
     """
-    name = "features.0"
-    if f"{name}.weight" not in weights:
+    if f"{FIRST}.weight" not in weights:
         return
-    weight, bias = weights[f"{name}.weight"].double(), weights[f"{name}.bias"].double()
+    weight, bias = weights[f"{FIRST}.weight"].double(), weights[f"{FIRST}.bias"].double()
     mean, std = (torch.tensor(values).double().view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    weights[f"{name}.weight"] = (weight * (PIXEL_SCALE / 255 / std)).float()
-    weights[f"{name}.bias"] = (bias + (weight * ((PIXEL_ZERO / 255 - mean) / std)).sum((1, 2, 3))).float()
+    weights[f"{FIRST}.weight"] = (weight * (PIXEL_SCALE / 255 / std)).float()
+    weights[f"{FIRST}.bias"] = (bias + (weight * ((PIXEL_ZERO / 255 - mean) / std)).sum((1, 2, 3))).float()
 
 
 class _ArraysOnly(pickle.Unpickler):

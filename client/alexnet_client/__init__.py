@@ -4,9 +4,10 @@
 >>> with AlexNetClient("127.0.0.1:8001") as client:
 ...     predictions = client.classify(["boot.png"])
 ...     vectors = client.embed(["boot.png", "sandal.png"])
+...     predictions, vectors = client.classify_and_embed(["boot.png"])
 """
 
-from alexnet_client._client import AlexNetClient, Health, Prediction
+from alexnet_client._client import AlexNetClient
 from alexnet_client._errors import (
     DeadlineExceeded,
     InvalidImage,
@@ -17,7 +18,9 @@ from alexnet_client._errors import (
     UnknownModel,
 )
 from alexnet_client._images import ImageLike
+from alexnet_client._results import Health, Prediction, PredictionsAndEmbedding
 from alexnet_client.errors import AlexNetError
+from alexnet_client.outputs import Outputs
 
 __all__ = [
     "AlexNetClient",
@@ -27,8 +30,10 @@ __all__ = [
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "Outputs",
     "Overloaded",
     "Prediction",
+    "PredictionsAndEmbedding",
     "ServerError",
     "Unavailable",
     "UnknownModel",

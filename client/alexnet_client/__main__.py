@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client import AlexNetClient
-from alexnet_client._client import DEFAULT_TIMEOUT, DEFAULT_URL
+from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
 from alexnet_client.command import run
-from alexnet_client.contract import ENSEMBLE, SERVED_MODELS
+from alexnet_client.contract import DEFAULT_MODEL, SERVED_MODELS
 from alexnet_client.files import atomic_path
 
 EPILOG = """\
@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     for command in (classify, embed):
         command.add_argument("images", nargs="+", help="JPEG, PNG, WebP or GIF files")
         command.add_argument(
-            "--model", default=ENSEMBLE, help=f"one of {', '.join(SERVED_MODELS)} (%(default)s, decodes on the server)"
+            "--model",
+            default=DEFAULT_MODEL,
+            help=f"one of {', '.join(SERVED_MODELS)} (%(default)s, decodes on the server)",
         )
     for command in (classify, embed, health):
         command.add_argument("--url", default=DEFAULT_URL, help="host:port of Triton's gRPC endpoint (%(default)s)")

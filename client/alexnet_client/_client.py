@@ -1,103 +1,102 @@
-"""The synchronous client."""
+"""The synchronous client: it moves bytes; what they are is decided in the modules beside it."""
 
 from __future__ import annotations
 
-import math
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import service_pb2
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from alexnet_client._errors import InvalidRequest, Unavailable, translate
-from alexnet_client._images import ImageLike, as_file, as_list, as_pixels
-from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, PROBABILITIES, SERVED_MODELS
+from alexnet_client import _request, _results, _retry
+from alexnet_client._errors import InvalidImage, InvalidRequest, translate
+from alexnet_client._images import ImageLike, as_list
+from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, Options
+from alexnet_client._request import Part, Wanted, top
+from alexnet_client._results import Health, Prediction, PredictionsAndEmbedding
+from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES, SERVED_MODELS
+from alexnet_client.errors import AlexNetError
+from alexnet_client.outputs import Outputs
 
-DEFAULT_URL = "127.0.0.1:8001"
-DEFAULT_TIMEOUT = 5.0
 #: Requests of one call under way at once: the server works on one while the next is prepared and sent.
 IN_FLIGHT = 4
-#: Images a request, however many more the server would take: enough to fill its batches, little enough to be quick.
-IMAGES_A_REQUEST = 32
-MICROSECONDS = 1_000_000
+#: A request carries files, an answer any number of classes; the contract's limits are the server's to keep.
+CHANNEL = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
 _Self = TypeVar("_Self", bound="AlexNetClient")
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A class and its probability."""
+class _Sent:
+    """A request under way."""
 
-    label: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Health:
-    """What a server says of itself, and which of AlexNet's models it serves."""
-
-    live: bool
-    ready: bool
-    server: str
-    version: str
-    models: tuple[str, ...]
+    part: Part
+    message: service_pb2.ModelInferRequest
+    #: On the monotonic clock.
+    deadline: float
+    future: grpc.Future
+    attempts: int
 
 
 class AlexNetClient:
     """Classify and embed images with an AlexNet that Triton serves. Use it in a ``with`` statement, from any thread.
 
-    ``model`` decides where images are decoded: ``alexnet`` takes files and decodes on the server, ``alexnet_int8``,
-    ``alexnet_fp16`` and ``alexnet_fp32`` take pixels, which this client makes of what you hand over, by the same code.
+    ``model`` decides where images are decoded: ``alexnet`` takes files and decodes on the server; ``alexnet_int8``,
+    ``alexnet_fp16``, ``alexnet_fp32`` and ``alexnet_fp8`` take pixels, which this client makes of what you hand over,
+    by the same code.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, model: str = "alexnet_int8", timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, url: str = DEFAULT_URL, model: str = DEFAULT_MODEL, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Name the server; nothing is sent yet.
 
         Args:
             url: ``host:port`` of Triton's gRPC endpoint.
-            timeout: seconds until a request of up to 32 images must be answered. The server stops waiting then, too.
+            timeout: seconds until a request of up to 32 images must be answered, a day at most. The server stops
+                waiting then, too.
 
         Raises:
-            InvalidRequest: ``timeout`` is not a positive, finite number, or ``url`` has a scheme.
+            InvalidRequest: ``timeout`` is no such number, or ``url`` is not ``host:port``.
         """
-        if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
-            raise InvalidRequest(f"timeout is {timeout!r}: want seconds, more than 0 and finite")
-        if "://" in url:
-            raise InvalidRequest(f"url is {url!r}: want host:port of the gRPC endpoint, without a scheme")
-        self.url = url
-        self.model = model
-        self.timeout = timeout
-        self._client = InferenceServerClient(url)
-        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="alexnet-client")
+        self._options = Options(url, model, timeout)
+        self._channel = grpc.insecure_channel(url, options=CHANNEL)
+        self._stub = GRPCInferenceServiceStub(self._channel)
         self._closed = False
-        self._largest: int | None = None
+
+    @property
+    def url(self) -> str:
+        """``host:port`` of the server."""
+        return self._options.url
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self._options.model
+
+    @property
+    def timeout(self) -> float:
+        """Seconds a request."""
+        return self._options.timeout
 
     def classify(self, images: ImageLike | Iterable[ImageLike], top_k: int = 5) -> list[list[Prediction]]:
         """The ``top_k`` most probable classes of each image, the most probable first.
 
         Args:
-            images: one image or many: paths, bytes of image files, Pillow images, or ``uint8[H, W, 3]`` arrays.
+            images: one image or many: paths, bytes of image files, files open for reading bytes, Pillow images, or
+                ``uint8[H, W, 3]`` arrays.
 
         Raises:
-            InvalidImage: an image cannot be used; says which and why.
-            InvalidRequest: ``top_k`` is less than 1.
+            InvalidImage: images cannot be used; says which and why.
+            InvalidRequest: ``top_k`` is less than 1, or the client was closed.
             UnknownModel, DeadlineExceeded, Unavailable, Overloaded, ServerError: see the error tree.
         """
-        if top_k < 1:
-            raise InvalidRequest(f"top_k is {top_k}: want at least 1")
-        wanted = [InferRequestedOutput(PROBABILITIES.name, class_count=top_k)]
-        return [
-            [_prediction(text) for text in row]
-            for answer in self._infer(images, wanted)
-            for row in answer.as_numpy(PROBABILITIES.name)
-        ]
+        return _results.predictions(self._ask(images, top(top_k)))
 
     def embed(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
         """The 4096-long penultimate layer for each image, ``float32[N, 4096]``; similar images are neighbours in it.
@@ -105,10 +104,24 @@ class AlexNetClient:
         Raises:
             as :meth:`classify`.
         """
-        parts = [
-            answer.as_numpy(EMBEDDING.name) for answer in self._infer(images, [InferRequestedOutput(EMBEDDING.name)])
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, *EMBEDDING.shape), np.float32)
+        return _results.embedding(self._ask(images, Wanted(EMBEDDING)))
+
+    def classify_and_embed(self, images: ImageLike | Iterable[ImageLike], top_k: int = 5) -> PredictionsAndEmbedding:
+        """What :meth:`classify` and :meth:`embed` answer, for the cost of one of them.
+
+        Raises:
+            as :meth:`classify`.
+        """
+        answers = self._ask(images, top(top_k), Wanted(EMBEDDING))
+        return PredictionsAndEmbedding(_results.predictions(answers), _results.embedding(answers))
+
+    def infer(self, images: ImageLike | Iterable[ImageLike]) -> Outputs:
+        """The network's outputs as they are: the probability of every class, ``float32[N, K]``, and the embedding.
+
+        Raises:
+            as :meth:`classify`.
+        """
+        return _results.outputs(self._ask(images, Wanted(PROBABILITIES), Wanted(EMBEDDING)))
 
     def health(self) -> Health:
         """Whether the server is up, and which models it serves.
@@ -116,26 +129,23 @@ class AlexNetClient:
         Raises:
             Unavailable, DeadlineExceeded: it does not answer.
         """
-        try:
-            metadata = self._client.get_server_metadata(client_timeout=self.timeout)
-            return Health(
-                live=self._client.is_server_live(client_timeout=self.timeout),
-                ready=self._client.is_server_ready(client_timeout=self.timeout),
-                server=metadata.name,
-                version=metadata.version,
-                models=tuple(
-                    model for model in SERVED_MODELS if self._client.is_model_ready(model, client_timeout=self.timeout)
-                ),
-            )
-        except InferenceServerException as error:
-            raise translate(error, self.model, self.url, self.timeout) from error
+        metadata = self._call(self._stub.ServerMetadata, service_pb2.ServerMetadataRequest())
+        return Health(
+            live=self._call(self._stub.ServerLive, service_pb2.ServerLiveRequest()).live,
+            ready=self._call(self._stub.ServerReady, service_pb2.ServerReadyRequest()).ready,
+            server=metadata.name,
+            version=metadata.version,
+            models=tuple(
+                model
+                for model in SERVED_MODELS
+                if self._call(self._stub.ModelReady, service_pb2.ModelReadyRequest(name=model)).ready
+            ),
+        )
 
     def close(self) -> None:
-        """Close the connection; again is harmless."""
-        if not self._closed:
-            self._closed = True
-            self._pool.shutdown(cancel_futures=True)
-            self._client.close()
+        """Close the connection; again is harmless. Calls under way in other threads end with an error."""
+        self._closed = True
+        self._channel.close()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -149,60 +159,61 @@ class AlexNetClient:
         state = ", closed" if self._closed else ""
         return f"AlexNetClient({self.url!r}, model={self.model!r}, timeout={self.timeout:g}{state})"
 
-    def _infer(
-        self, images: ImageLike | Iterable[ImageLike], wanted: list[InferRequestedOutput]
-    ) -> Iterator[InferResult]:
-        """Answers in order; few requests are under way, so the memory needed does not grow with the images."""
-        if self._closed:
-            raise Unavailable(f"{self!r} was closed: make a new client")
-        every = as_list(images)
-        if not every:
-            return
-        step = min(IMAGES_A_REQUEST, self._maximum())
-        pending: deque[Future[InferResult]] = deque()
+    def _ask(self, images: ImageLike | Iterable[ImageLike], *outputs: Wanted) -> list[service_pb2.ModelInferResponse]:
+        """Answers in order; few requests are under way, so what is held does not grow with the images' bytes."""
+        under_way: deque[_Sent] = deque()
+        answers = []
         try:
-            for start in range(0, len(every), step):
-                pending.append(self._pool.submit(self._request, every[start : start + step], start, wanted))
-                if len(pending) == IN_FLIGHT:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            for part in _request.parts(as_list(images)):
+                try:
+                    message = _request.build(self._options, part, outputs)
+                except InvalidImage:
+                    # The error of an earlier request comes first, however late.
+                    answers += [self._answer(sent) for sent in under_way]
+                    raise
+                under_way.append(self._send(part, message, time.monotonic() + self.timeout))
+                if len(under_way) == IN_FLIGHT:
+                    answers.append(self._answer(under_way.popleft()))
+            while under_way:
+                answers.append(self._answer(under_way.popleft()))
         finally:
-            for future in pending:
-                future.cancel()
+            for sent in under_way:
+                sent.future.cancel()
+        return answers
 
-    def _request(self, images: list[ImageLike], first: int, wanted: list[InferRequestedOutput]) -> InferResult:
-        if self.model == ENSEMBLE:
-            files = [as_file(image, first + place) for place, image in enumerate(images)]
-            tensor = InferInput(ENCODED.name, [len(files), *ENCODED.shape], ENCODED.dtype)
-            tensor.set_data_from_numpy(np.array(files, dtype=object).reshape(-1, *ENCODED.shape))
-        else:
-            pixels = np.stack([as_pixels(image, first + place) for place, image in enumerate(images)])
-            tensor = InferInput(IMAGE.name, list(pixels.shape), IMAGE.dtype)
-            tensor.set_data_from_numpy(pixels)
-        # An ensemble has no queue of its own to wait in.
-        patience: dict[str, Any] = {} if self.model == ENSEMBLE else {"timeout": int(self.timeout * MICROSECONDS)}
-        for last in (False, True):
+    def _send(self, part: Part, message: service_pb2.ModelInferRequest, deadline: float, attempts: int = 1) -> _Sent:
+        future = self._guarded(self._stub.ModelInfer.future, message, timeout=deadline - time.monotonic())
+        return _Sent(part, message, deadline, future, attempts)
+
+    def _answer(self, sent: _Sent) -> service_pb2.ModelInferResponse:
+        while True:
             try:
-                return self._client.infer(self.model, [tensor], outputs=wanted, client_timeout=self.timeout, **patience)
-            except InferenceServerException as error:
-                # A new version may take the place of the one that was just chosen; nothing has run then.
-                if last or "is not at ready state" not in str(error.message()):
-                    raise translate(error, self.model, self.url, self.timeout, first, len(images)) from error
-        raise AssertionError("not reached")
+                return _results.checked(sent.future.result(), len(sent.part.images))
+            except grpc.RpcError as error:
+                if not _retry.again(error.details() or "", sent.attempts):
+                    raise self._meaning(error, sent.part) from error
+                sent = self._send(sent.part, sent.message, sent.deadline, sent.attempts + 1)
+            except grpc.FutureCancelledError as error:
+                raise self._was_closed() from error
 
-    def _maximum(self) -> int:
-        """The most images that the server takes in one request."""
-        if self._largest is None:
-            try:
-                config = self._client.get_model_config(self.model, client_timeout=self.timeout).config
-            except InferenceServerException as error:
-                raise translate(error, self.model, self.url, self.timeout) from error
-            self._largest = max(1, config.max_batch_size)
-        return self._largest
+    def _call(self, method: Callable[..., Any], message: Any) -> Any:
+        try:
+            return self._guarded(method, message, timeout=self.timeout)
+        except grpc.RpcError as error:
+            raise self._meaning(error) from error
 
+    def _guarded(self, method: Callable[..., Any], message: Any, timeout: float) -> Any:
+        try:
+            return method(message, timeout=timeout)
+        except ValueError as error:
+            if self._closed:
+                raise self._was_closed() from error
+            raise
 
-def _prediction(text: bytes) -> Prediction:
-    """Triton's classification extension answers ``probability:index:label``."""
-    probability, index, label = text.decode().split(":", 2)
-    return Prediction(label, int(index), float(probability))
+    def _meaning(self, error: grpc.RpcError, part: Part | None = None) -> AlexNetError:
+        if self._closed:
+            return self._was_closed()
+        return translate(error.code().name, error.details() or "no details", self._options, part or Part(0, ()))
+
+    def _was_closed(self) -> InvalidRequest:
+        return InvalidRequest(f"{self!r} was closed: make a new client")

@@ -1,8 +1,8 @@
-"""The error tree, and the one place where tritonclient's errors become ours.
+"""The error tree, and the one place where a server's codes become ours.
 
 AlexNetError
 ├── InvalidRequest (ValueError)      what was sent cannot be answered
-│   ├── InvalidImage                 one image is at fault; `index` says which
+│   ├── InvalidImage                 images are at fault; `images` says which, and why
 │   └── UnknownModel                 the server does not serve that model
 ├── DeadlineExceeded (TimeoutError)  no answer within `timeout` seconds
 ├── Unavailable                      nobody answers at that address, or the server is stopping
@@ -12,12 +12,15 @@ AlexNetError
 
 from __future__ import annotations
 
-import re
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from tritonclient.utils import InferenceServerException
-
+from alexnet_client import refusal
 from alexnet_client.errors import AlexNetError
+
+if TYPE_CHECKING:
+    from alexnet_client._options import Options
+    from alexnet_client._request import Part
 
 
 class InvalidRequest(AlexNetError, ValueError):
@@ -27,11 +30,30 @@ class InvalidRequest(AlexNetError, ValueError):
 
 
 class InvalidImage(InvalidRequest):
-    """An image cannot be used. ``index`` is its place in the call's images."""
+    """Images cannot be used: all that were found in the first request of the call that has any."""
 
-    def __init__(self, message: str, index: int) -> None:
-        super().__init__(message)
-        self.index = index
+    def __init__(self, images: Mapping[int, str], names: Mapping[int, str] | None = None) -> None:
+        """Say which, and why.
+
+        Args:
+            images: place in the call's images -> reason; at least one.
+            names: place -> file's name, where it has one.
+        """
+        super().__init__(images, names)
+        #: Place in the call's images -> reason, in the call's order.
+        self.images = dict(sorted(images.items()))
+        self._names = dict(names or {})
+
+    @property
+    def index(self) -> int:
+        """Place of the first."""
+        return next(iter(self.images))
+
+    def __str__(self) -> str:
+        return "; ".join(f"image {place}{self._name(place)}: {reason}" for place, reason in self.images.items())
+
+    def _name(self, place: int) -> str:
+        return f" ({self._names[place]})" if place in self._names else ""
 
 
 class UnknownModel(InvalidRequest):
@@ -59,25 +81,20 @@ class ServerError(AlexNetError):
 
 
 _OVERLOADED = ("maximum queue size", "Request timeout expired")
-#: What Triton puts before a step's own words.
-_STEP = re.compile(r"^in ensemble '[^']*', ")
-_BAD_IMAGE = re.compile(r"image (\d+): (.*)", re.DOTALL)
 _INVALID = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 
 
-def translate(
-    error: InferenceServerException, model: str, url: str, timeout: float, first: int = 0, count: int = 0
-) -> AlexNetError:
-    """The error of this package that says what ``error`` means.
+def translate(status: str, message: str, options: Options, part: Part) -> AlexNetError:
+    """The error of this package that says what a server's answer means.
 
     Args:
-        first, count: place in the call of the failed request's first image, and how many it had; the server names an
-            image only where a request has several.
+        status: name of the gRPC status code.
+        message: the server's, or gRPC's own.
+        part: the images of the request that failed.
     """
-    status, message = (
-        str(error.status() or "").removeprefix("StatusCode."),
-        _STEP.sub("", error.message() or str(error)),
-    )
+    model, url, timeout = options.model, options.url, options.timeout
+    bad = refusal.reasons(message)
+    message = refusal.STEP.sub("", message)
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{model} at {url} did not answer within {timeout:g} s: raise `timeout`, or send less")
     if status == "UNAVAILABLE":
@@ -90,14 +107,10 @@ def translate(
     if status == "NOT_FOUND" or "unknown model" in message:
         return _unknown(model, url, message)
     if status in _INVALID:
-        named = _BAD_IMAGE.match(message)
-        if named:
-            index = first + int(named[1])
-            return InvalidImage(f"image {index}: {named[2]}", index)
-        if count == 1:
-            return InvalidImage(f"image {first}: {message}", first)
+        if bad:
+            return InvalidImage({part.first + place: reason for place, reason in bad.items()}, part.names)
         return InvalidRequest(f"{model} refused the request: {message}")
-    return ServerError(f"{model} at {url} failed ({status or 'no status'}): {message}")
+    return ServerError(f"{model} at {url} failed ({status}): {message}")
 
 
 def _unknown(model: str, url: str, message: str) -> UnknownModel:

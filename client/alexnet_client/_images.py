@@ -6,86 +6,109 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Union
+from typing import Any, BinaryIO, TypeGuard, Union
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet_client._errors import InvalidImage
-from alexnet_client.contract import IMAGE
-from alexnet_client.preprocess import UndecodableImage, decode, preprocess
+from alexnet_client._errors import InvalidRequest
+from alexnet_client.contract import IMAGE, IMAGE_SIDE, RESIZE_SIDE
+from alexnet_client.preprocess import check_size, decode, preprocess
 
-#: A path, the bytes of an image file, a Pillow image, or pixels: ``uint8[H, W, 3]`` (RGB) or ``uint8[H, W]`` (grey).
-#: Pixels of exactly ``[224, 224, 3]`` are taken as preprocessed already.
-ImageLike = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
+#: A path; the bytes of an image file, or the file itself, open for reading bytes; a Pillow image; or pixels:
+#: ``uint8[H, W, 3]`` (RGB) or ``uint8[H, W]`` (grey). Pixels of exactly ``[224, 224, 3]`` are taken as preprocessed
+#: already; grey ones never are, and neither are Pillow images.
+ImageLike = Union[
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, NDArray[np.uint8]
+]  # fmt: skip
+
+_WANTED = "want a path, the bytes of an image file, a file open for reading bytes, a Pillow image or a uint8 array"
+
+
+class Unusable(ValueError):
+    """What was handed over is no image, or a file that cannot be read."""
 
 
 def as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """One image, or several, as a list; ``uint8[N, H, W, 3]`` is N images."""
-    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+    """One image, or several, as a list; ``uint8[N, H, W, 3]`` is N images.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)) or _is_file(images):
         return [images]
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         return [images]
-    return list(images)
+    try:
+        return list(images)
+    except TypeError as error:
+        raise InvalidRequest(f"got a {type(images).__name__} for images: {_WANTED}, or several of them") from error
 
 
-def as_pixels(image: ImageLike, index: int) -> NDArray[np.uint8]:
+def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     """An image as the precision models take it, ``uint8[224, 224, 3]``.
 
     Raises:
-        InvalidImage: it cannot be used; names its place.
+        Unusable, UndecodableImage: it cannot be used.
     """
-    try:
-        if isinstance(image, np.ndarray):
-            _check_array(image)
-            return image if image.shape == IMAGE.shape else preprocess(Image.fromarray(image))
-        if isinstance(image, Image.Image):
-            return preprocess(image)
-        return decode(_read(image))
-    except (UndecodableImage, ValueError, TypeError, OSError) as error:
-        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from error
+    if isinstance(image, np.ndarray):
+        _check_array(image)
+        return image if image.shape == IMAGE.shape else preprocess(Image.fromarray(image))
+    return preprocess(image) if isinstance(image, Image.Image) else decode(_read(image))
 
 
-def as_file(image: ImageLike, index: int) -> bytes:
-    """An image as the ensemble takes it: files as they are, Pillow images and pixels as PNG.
+def as_file(image: ImageLike) -> bytes:
+    """An image as the ensemble takes it: files as they are, Pillow images and arrays as a PNG of their pixels.
+
+    ``decode(as_file(image))`` is ``as_pixels(image)``, to the bit.
 
     Raises:
-        InvalidImage: it cannot be sent; names its place.
+        Unusable, UndecodableImage: it cannot be used.
     """
-    try:
-        if isinstance(image, np.ndarray):
-            _check_array(image)
-            if image.shape == IMAGE.shape:
-                raise ValueError(
-                    f"got pixels of shape {list(image.shape)}, which are preprocessed already, for a model that "
-                    "preprocesses: use alexnet_int8, alexnet_fp16 or alexnet_fp32"
-                )
-            image = Image.fromarray(image)
-        if isinstance(image, Image.Image):
-            file = io.BytesIO()
-            image.save(file, "PNG")
-            return file.getvalue()
-        return _read(image)
-    except (ValueError, TypeError, OSError) as error:
-        raise InvalidImage(f"image {index}{_name(image)}: {error}", index) from error
+    if isinstance(image, (np.ndarray, Image.Image)):
+        return _png(as_pixels(image))
+    data = _read(image)
+    check_size(data)
+    return data
+
+
+def name(image: object) -> str:
+    """The file's name of an image that is a path; others have none."""
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else ""
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """A file whose preprocessing gives just these pixels: they fill what it crops, so nothing is resized."""
+    margin = (RESIZE_SIDE - IMAGE_SIDE) // 2
+    file = io.BytesIO()
+    Image.fromarray(np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)))).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _read(image: object) -> bytes:
-    if isinstance(image, bytes):
-        return image
-    if isinstance(image, (str, os.PathLike)):
-        return Path(image).read_bytes()
-    raise TypeError(f"got a {type(image).__name__}: want a path, bytes, a Pillow image or a uint8 array")
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
+    try:
+        if isinstance(image, (str, os.PathLike)):
+            return Path(image).read_bytes()
+        data: Any = image.read() if _is_file(image) else None
+    except (OSError, ValueError) as error:  # ValueError: a closed file, or a name with a zero byte
+        raise Unusable(f"{error}: want an image file that can be read") from error
+    if isinstance(data, bytes):
+        return data
+    if data is None:
+        raise Unusable(f"got a {type(image).__name__}: {_WANTED}")
+    raise Unusable("got a file that is open for reading text: open it with mode 'rb'")
 
 
-def _name(image: object) -> str:
-    return f" ({os.fspath(image)})" if isinstance(image, (str, os.PathLike)) else ""
+def _is_file(image: object) -> TypeGuard[BinaryIO]:
+    return callable(getattr(image, "read", None))
 
 
 def _check_array(array: NDArray[np.uint8]) -> None:
     colours = array.shape[2:] in ((), (3,))
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not colours or not array.size:
-        raise ValueError(
+        raise Unusable(
             f"got an array {array.dtype}{list(array.shape)}: want uint8[H, W, 3] (RGB) or uint8[H, W] (grey), not empty"
         )

@@ -35,6 +35,8 @@ MAX_BATCH: Final = 128
 MAX_ENCODED_BYTES: Final = 20 * 2**20
 MAX_PIXELS: Final = 50_000_000
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
+#: How the decoder's refusal begins; JSON follows, place in the request -> reason: see ``refusal.py``.
+REFUSED_IMAGES: Final = "images that cannot be used: "
 
 # --- Tensors.
 EMBEDDING_LENGTH: Final = 4096

@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet_client.contract import IMAGE_FORMATS, IMAGE_SIDE, MAX_ENCODED_BYTES, MAX_PIXELS, RESIZE_SIDE
 from alexnet_client.errors import AlexNetError
@@ -23,11 +23,41 @@ class UndecodableImage(AlexNetError, ValueError):
     """An image that cannot be used. ``reason`` is one of :data:`REASONS`, short enough for a metric's label."""
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(reason, message)
         self.reason = reason
 
+    def __str__(self) -> str:
+        return str(self.args[1])
 
-REASONS = ("empty", "too_many_bytes", "unknown_format", "too_many_pixels", "corrupt")
+
+REASONS = ("empty", "too_many_bytes", "unknown_format", "too_many_pixels", "unsupported", "corrupt")
+
+#: EXIF's ways to lay an image down -> what raises it.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: PNG's greys of few bits -> what Pillow multiplies them with on reading; the transparent one it leaves as it is.
+FEW_BITS = {"L;2": 85, "L;4": 17}
+
+
+def check_size(data: bytes) -> None:
+    """Refuse a file that is too large to be sent.
+
+    Raises:
+        UndecodableImage: larger than ``MAX_ENCODED_BYTES``.
+    """
+    if len(data) > MAX_ENCODED_BYTES:
+        raise UndecodableImage(
+            "too_many_bytes",
+            f"got an image file of {len(data):,} bytes, at most {MAX_ENCODED_BYTES:,} are accepted: "
+            f"shrink it first, {RESIZE_SIDE} pixels on the shorter side are enough",
+        )
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -45,12 +75,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """
     if not data:
         raise UndecodableImage("empty", f"got an empty image: send the bytes of a {_wanted()} file")
-    if len(data) > MAX_ENCODED_BYTES:
-        raise UndecodableImage(
-            "too_many_bytes",
-            f"got an image file of {len(data):,} bytes, at most {MAX_ENCODED_BYTES:,} are accepted: "
-            f"shrink it first, {RESIZE_SIDE} pixels on the shorter side are enough",
-        )
+    check_size(data)
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
@@ -67,9 +92,9 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise _too_many_pixels(f"{width:,} x {height:,}")
     try:
         image.draft("RGB", (RESIZE_SIDE, RESIZE_SIDE))  # JPEG: decode at the smallest scale that is large enough
-        return preprocess(image)
     except Exception as error:
         raise _corrupt(error) from error
+    return preprocess(image)
 
 
 def preprocess(image: Image.Image) -> NDArray[np.uint8]:
@@ -79,25 +104,71 @@ def preprocess(image: Image.Image) -> NDArray[np.uint8]:
         ``uint8[224, 224, 3]``.
 
     Raises:
-        ValueError: the image has no pixels, or a mode that has no RGB form.
+        UndecodableImage: it has no pixels, they cannot be read, or their values do not say which colours they are.
     """
-    image = _rgb(ImageOps.exif_transpose(image))
-    width, height = image.size
-    side = min(width, height) * IMAGE_SIDE / RESIZE_SIDE
-    if not side:
-        raise ValueError(f"got an image of {width} x {height} pixels: want at least 1 x 1")
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR, box=box))
+    try:
+        image = _rgb(_upright(_loaded(image)))
+        width, height = image.size
+        side = min(width, height) * IMAGE_SIDE / RESIZE_SIDE
+        if not side:
+            raise UndecodableImage("empty", f"got an image of {width} x {height} pixels: want at least 1 x 1")
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return np.asarray(image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR, box=box))
+    except UndecodableImage:
+        raise
+    except Exception as error:  # so do its decoders
+        raise _corrupt(error) from error
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """The image with its pixels read, and its transparent colour, if any, on their scale."""
+    key = image.info.get("transparency")
+    stored = next((tile[3] for tile in getattr(image, "tile", ())), None)  # known until the pixels are read
+    if isinstance(key, tuple) and (stored == "RGB;16B" or max(key) > 0xFF):
+        raise UndecodableImage(
+            "unsupported",
+            "got a PNG file of 16 bits a sample with one transparent colour, of which only 8 bits can be compared: "
+            "save it with 8 bits a sample, or with an alpha channel",
+        )
+    image.load()
+    if stored in FEW_BITS and isinstance(key, int):
+        image.info["transparency"] = key * FEW_BITS[stored]
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        way = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Damaged metadata says nothing; the pixels are there.
+        return image
+    return image if way is None else image.transpose(way)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a sample: keep the upper eight, where Pillow alone would clip
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UndecodableImage(
+            "unsupported",
+            f"got an image of mode {image.mode}, whose values have no fixed white: scale them to 0..255 and "
+            'convert it to mode "L" first',
+        )
+    if image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    if image.mode == "La":  # Pillow converts this one to nothing else
+        image = image.convert("LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image's upper eight bits of sixteen, where Pillow alone would clip; transparency compares all of them."""
+    samples = np.asarray(image).astype(np.uint16)
+    grey = Image.fromarray((samples >> 8).astype(np.uint8))
+    if (key := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(np.where(samples == key, 0, 0xFF).astype(np.uint8)))
+    return grey
 
 
 def _wanted() -> str:

@@ -10,15 +10,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alexnet_client import command
 from alexnet_client.contract import DECODE_SECONDS, IMAGES_TOTAL, INFERENCE_SECONDS
 from alexnet_client.files import atomic_path
 from deploy.demo import show
 from deploy.pipeline import stages as pipeline
-from deploy.pipeline.served import served_accuracy
 from deploy.pipeline.stage import Done, run
 from deploy.serve.server import LocalServer
 from export.artefacts import artefact, manifest
+from export.proof.proof import Proof
 from training.data.open import open_split
 
 SAMPLES = 5
@@ -50,24 +52,21 @@ def _run(options: argparse.Namespace) -> int:
 def _serve(data: Path, done: dict[str, Done], started: float) -> int:
     images = open_split(data, "test")
     records = {model: artefact.read(pipeline.ARTEFACTS / name) for model, name in pipeline.PUBLISHED.items()}
+    served = json.loads((pipeline.SERVED / pipeline.ACCURACY_FILE).read_text())
+    embedding = np.load(pipeline.SERVED / pipeline.EMBEDDING_FILE)
     _title("server")
     with LocalServer(pipeline.REPOSITORY, use_free_ports=True) as server:
         print(f"  gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}")
-        _title(f"served accuracy, all {len(images):,} test images through gRPC")
-        served = served_accuracy(server.grpc_url, records, images)
-        done["served-accuracy"] = served.done
-        for model, top1 in served.top1.items():
-            print(f"  {model:14} top-1 {top1:.2f} %")
         _title("classification: PNG files through gRPC, decoded by the server")
         samples = show.write_samples(images, pipeline.DEMO / "samples", SAMPLES)
         show.classify(server.grpc_url, [path for _, path in samples])
         _title("embedding: nearest neighbours among the test images")
         picture = pipeline.DEMO / "neighbours.png"
-        show.neighbours(server.grpc_url, samples, images, served.embedding, picture)
+        show.neighbours(server.grpc_url, samples, images, embedding, picture)
         _title("metrics")
         _metrics(server.metrics_url)
     _title("artefacts")
-    report = _report(done, records, served.top1, time.monotonic() - started)
+    report = _report(done, records, served, time.monotonic() - started)
     _table(report["artefacts"])
     path = pipeline.DEMO / "report.json"
     with atomic_path(path) as partial:
@@ -97,15 +96,22 @@ def _report(
             model: {
                 "sha256": record.files[artefact.MODEL_FILE],
                 "bytes": (pipeline.ARTEFACTS / pipeline.PUBLISHED[model] / artefact.MODEL_FILE).stat().st_size,
-                "top1": record.accuracy["top1"],
-                "top5": record.accuracy["top5"],
-                **{name: record.parity[name] for name in ("max_abs_dp", "agreement", "cosine")},
+                **_figures(record.proof),
             }
             for model, record in records.items()
         },
         "served": {model: {"top1": top1} for model, top1 in served.items()},
         "stages": {name: {"seconds": round(d.seconds, 1), "skipped": d.skipped} for name, d in done.items()},
         "seconds": round(seconds, 1),
+    }
+
+
+def _figures(proof: Proof) -> dict[str, float | None]:
+    accuracy, comparison = proof.accuracy, proof.comparison
+    names = ("max_abs_dp", "agreement", "cosine")
+    return {
+        **{name: getattr(accuracy, name, None) for name in ("top1", "top5")},
+        **{name: getattr(comparison, name, None) for name in names},
     }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client import AlexNetClient
-from alexnet_client.contract import ENSEMBLE
 from alexnet_client.files import atomic_path
 from training.data.image_set import ImageSet
 
@@ -42,7 +41,7 @@ def write_samples(images: ImageSet, folder: Path, count: int) -> list[tuple[int,
 
 def classify(url: str, files: Sequence[Path]) -> None:
     """Send files through gRPC and print the top five classes of each."""
-    with AlexNetClient(url, model=ENSEMBLE) as client:
+    with AlexNetClient(url) as client:
         for path, predictions in zip(files, client.classify(list(files), top_k=TOP_K), strict=True):
             answers = ", ".join(f"{p.label} {p.probability:.3f}" for p in predictions)
             print(f"  {path.name:28} -> {answers}")
@@ -63,7 +62,7 @@ def neighbours(
     Args:
         embedding: of every test image, ``float32[N, 4096]``.
     """
-    with AlexNetClient(url, model=ENSEMBLE) as client:
+    with AlexNetClient(url) as client:
         vectors = client.embed([path for _, path in samples])
     print(f"  embeddings: {vectors.dtype} {list(vectors.shape)}")
     figure, axes = plt.subplots(len(samples), NEIGHBOURS + 1, figsize=(1.5 * (NEIGHBOURS + 1), 1.7 * len(samples)))

@@ -12,10 +12,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from alexnet_client.command import run
+from alexnet_client.fingerprint import preprocessing_fingerprint
 from export.artefacts import artefact, manifest
 from export.engines.build import build_engine, folder_name
 from export.engines.builder import Options
@@ -24,9 +25,12 @@ from export.engines.provider import Provider, find
 from export.proof import golden
 from export.proof.compare import compare
 from export.proof.limits import limits
+from export.proof.lineage import check_proved
+from export.proof.proof import Data, Proof, verdict_on
 from export.publish import publish
 from export.release import engines_in
-from export.runtimes.engine import EngineRunner, RuntimeFailure
+from export.runtimes.engine import EngineRuntime
+from export.runtimes.runtime import RuntimeFailure
 
 GRAPHS = ("fp16", "int8-tensorrt")
 
@@ -40,30 +44,34 @@ def cached_engine(graph: Path, cache: Path, provider: Provider, gpu: Gpu) -> Pat
         export.runtimes.engine.RuntimeFailure: the engine does not run.
     """
     parent = artefact.read(graph)
-    if parent.verdict != manifest.PASSED:
-        raise manifest.ManifestError(f"{graph} is not proved, its verdict is «{parent.verdict}»: publish nothing of it")
+    check_proved(str(graph), parent)
     key = re.sub(r"[^\w.]+", "-", f"{parent.files[artefact.MODEL_FILE][:16]}-{gpu.name}-{provider.version}").lower()
     record, built = build_engine(graph, cache / key, provider, gpu.capability, Options())
     folder = cache / key / folder_name(graph.name, gpu.capability)
-    if record.verdict != manifest.PASSED:
+    if not record.proof.passed:
         record = _prove(folder, record, provider)
-    print(f"{folder.name}: {'built' if built else 'kept'}, {record.verdict} on {gpu}", file=sys.stderr)
-    if record.verdict != manifest.PASSED:
-        raise manifest.ManifestError(f"{folder.name} may not serve, its verdict on {gpu} is «{record.verdict}»")
+    print(f"{folder.name}: {'built' if built else 'kept'}, {record.proof} on {gpu}", file=sys.stderr)
+    if not record.proof.passed:
+        raise manifest.ManifestError(f"{folder.name} may not serve, its verdict on {gpu} is «{record.proof}»")
     return folder
 
 
 def _prove(folder: Path, record: manifest.Manifest, provider: Provider) -> manifest.Manifest:
     images, reference = golden.read(folder / artefact.GOLDEN_FILE)
-    with EngineRunner(provider, folder / artefact.PLAN_FILE) as runner:
-        comparison = compare(reference, runner(images))
+    with EngineRuntime(provider, folder / artefact.PLAN_FILE) as runtime:
+        comparison, identity = compare(reference, runtime(images)), runtime.identity
     kept = limits(record)
-    broken = kept.broken_by(comparison, top1_loss=0.0)
-    proved = replace(
-        record,
-        parity={**asdict(comparison), "reference": "fp32", "images": len(images), "limits": kept.as_dict()},
-        verdict="failed: " + "; ".join(broken) if broken else manifest.PASSED,
+    verdict, reasons = verdict_on(comparison, kept)
+    proof = Proof(
+        verdict,
+        reasons,
+        runtime=identity,
+        preprocessing=preprocessing_fingerprint(),
+        data=Data("golden batch", record.files[artefact.GOLDEN_FILE], len(images)),
+        comparison=comparison,
+        limits=kept,
     )
+    proved = replace(record, proof=proof)
     proved.write(folder)
     return proved
 

@@ -24,8 +24,9 @@ from deploy.loadtest.measurement import Measurement, summarise, time_calls
 from deploy.loadtest.roofline import Roof, macs
 from export.artefacts import artefact, manifest
 from export.engines.gpu import Gpu, installed
-from export.engines.provider import find
-from export.runtimes.engine import EngineRunner, RuntimeFailure
+from export.engines.provider import Provider, find
+from export.runtimes.engine import EngineRuntime
+from export.runtimes.runtime import RuntimeFailure
 from training import checkpoint
 from training.model import AlexNet
 
@@ -74,15 +75,21 @@ def _loads(artefacts: Path) -> dict[str, str]:
     """Engine -> why it does not load here; empty where it does. Those of other GPUs are tried too."""
     found: dict[str, str] = {}
     for path in sorted(artefacts.glob(f"*/{artefact.PLAN_FILE}")):
-        record = artefact.read(path.parent)
         try:
-            EngineRunner(find(record.engine["provider"]), path).close()
+            EngineRuntime(_provider(path.parent), path).close()
             found[path.parent.name] = ""
         except AlexNetError as error:
             found[path.parent.name] = str(error)
     if "" not in found.values():
         raise manifest.ManifestError(f"no engine in {artefacts} loads on this GPU: {found or 'there is none'}")
     return found
+
+
+def _provider(folder: Path) -> Provider:
+    engine = artefact.read(folder).engine
+    if engine is None:
+        raise manifest.ManifestError(f"{folder} is no engine")
+    return find(engine.provider)
 
 
 def _round(options: argparse.Namespace, model: AlexNet, loads: dict[str, str]) -> list[Measurement]:
@@ -93,8 +100,8 @@ def _round(options: argparse.Namespace, model: AlexNet, loads: dict[str, str]) -
         pixels = generator.integers(0, 256, (batch, *IMAGE.shape), np.uint8)
         for name in (name for name, reason in loads.items() if not reason):
             folder = options.artefacts / name
-            provider = find(artefact.read(folder).engine["provider"])
-            with EngineRunner(provider, folder / artefact.PLAN_FILE, hot=(batch,)) as runner:
+            provider = _provider(folder)
+            with EngineRuntime(provider, folder / artefact.PLAN_FILE, hot=(batch,)) as runner:
                 speed = time_calls(lambda: runner.run(pixels), batch, options.seconds)  # noqa: B023  called at once
             rows.append(Measurement(str(provider), name, *speed, batch=batch))
         for what, baseline in BASELINES.items():

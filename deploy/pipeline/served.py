@@ -1,80 +1,76 @@
-"""Accuracy of what is served: every test image through gRPC, as pixels and, to the ensemble, as files."""
+"""Accuracy of what is served: every test image through gRPC, as pixels and, to the ensemble, as files.
+
+A stage like the others: ``python -m deploy.pipeline.served`` starts a server on the published repository, asks it, and
+writes ``accuracy.json`` (model -> top-1 in percent) and ``embedding.npy`` (``float32[N, 4096]``).
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import argparse
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alexnet_client import AlexNetClient
+from alexnet_client.command import run
 from alexnet_client.contract import ENSEMBLE
 from alexnet_client.files import atomic_path
-from deploy.pipeline import stages as pipeline
-from deploy.pipeline.served_predictor import ServedPredictor
-from deploy.pipeline.stage import Done, digest
+from deploy.pipeline import stages
+from deploy.serve.server import LocalServer
 from export.artefacts import artefact
-from export.artefacts.manifest import Manifest
 from training.data.image_set import ImageSet
-from training.predictions import cached
+from training.data.labels import labelled_as
+from training.data.open import open_labelled
+from training.predictions import predict
 
-FILES_A_CALL = 256
-#: What decides a served answer beside the artefact.
-SERVER = tuple(
-    pipeline.ROOT / part for part in ("deploy/serve", "model_repository", "client/alexnet_client", "constraints.txt")
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What the server answered for the whole test split."""
-
-    #: Model -> percent.
-    top1: dict[str, float]
-    #: Of the precision behind the ensemble, ``float32[N, 4096]``.
-    embedding: NDArray[np.float32]
-    done: Done
+#: A few requests, so that the server's batcher has work.
+IMAGES_A_CALL = 256
+#: Seconds a request; nobody is waiting for one of them.
+TIMEOUT = 60
 
 
-def served_accuracy(url: str, records: Mapping[str, Manifest], images: ImageSet) -> Served:
-    """Ask a running server for every test image; answers are kept by artefact and by the server's own code.
-
-    Raises:
-        tritonclient.utils.InferenceServerException, alexnet_client.AlexNetError: the server did not answer.
-    """
-    started = time.monotonic()
-    folder = pipeline.PREDICTIONS / f"served-{str(digest(SERVER))[:16]}"
-    present = len(list(folder.glob("*")))
-    top1, embedding = {}, None
-    for model, record in records.items():
-        sha = record.files[artefact.MODEL_FILE]
-        with ServedPredictor(url, model) as predictor:
-            outputs, labels = cached(folder, sha, predictor, images, model, batch_size=128)
-        top1[model] = float(100 * (outputs.probabilities.argmax(1) == labels).mean())
-        if record.recipe["precision"] == pipeline.ENSEMBLE_PRECISION:
-            embedding = outputs.embedding
-            top1[ENSEMBLE] = _files(url, folder / f"{sha[:16]}-{images.sha256[:16]}-files.npy", images, labels)
-    if embedding is None:
-        raise ValueError(f"no {pipeline.ENSEMBLE_PRECISION} artefact among {', '.join(records)}")
-    skipped = len(list(folder.glob("*"))) == present
-    if skipped:
-        print("  skipped, neither artefacts nor server have changed")
-    return Served(top1, embedding, Done(time.monotonic() - started, skipped))
+def main(arguments: list[str] | None = None) -> int:
+    """Serve, ask and write; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.pipeline.served", description=main.__doc__)
+    parser.add_argument("--repository", type=Path, default=stages.REPOSITORY, help="(%(default)s)")
+    parser.add_argument("--data", type=Path, default=stages.DATA, help="(%(default)s)")
+    parser.add_argument("--output", type=Path, default=stages.SERVED, help="folder (%(default)s)")
+    options = parser.parse_args(arguments)
+    return run("python -m deploy.pipeline.served", lambda: _measure(options.repository, options.data, options.output))
 
 
-def _files(url: str, path: Path, images: ImageSet, labels: NDArray[np.int64]) -> float:
+def _measure(repository: Path, data: Path, output: Path) -> int:
+    images = labelled_as(open_labelled(data, "test"), artefact.read_labels(repository / ENSEMBLE), repository)
+    top1: dict[str, float] = {}
+    with LocalServer(repository, use_free_ports=True) as server:
+        for model, name in stages.PUBLISHED.items():
+            with AlexNetClient(server.grpc_url, model, TIMEOUT) as client:
+                outputs, targets = predict(client.infer, images, model, IMAGES_A_CALL)
+            top1[model] = float(100 * (outputs.probabilities.argmax(1) == targets).mean())
+            if name.startswith(stages.ENSEMBLE_PRECISION):
+                with atomic_path(output / stages.EMBEDDING_FILE) as partial, partial.open("wb") as file:
+                    np.save(file, outputs.embedding)
+        top1[ENSEMBLE] = _files(server.grpc_url, images)
+    with atomic_path(output / stages.ACCURACY_FILE) as partial:
+        partial.write_text(json.dumps(top1, indent=2) + "\n")
+    for model, percent in top1.items():
+        print(f"  {model:14} top-1 {percent:.2f} %")
+    return 0
+
+
+def _files(url: str, images: ImageSet) -> float:
     """Top-1 in percent of the ensemble, the images sent as files."""
-    if not path.is_file():
-        answers = []
-        with AlexNetClient(url, model=ENSEMBLE, timeout=60) as client, tqdm(total=len(images), desc=ENSEMBLE) as bar:
-            for start in range(0, len(images), FILES_A_CALL):
-                files = [images.file(i) for i in range(start, min(start + FILES_A_CALL, len(images)))]
-                answers += [predictions[0].index for predictions in client.classify(files, top_k=1)]
-                bar.update(len(files))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.save(file, np.array(answers))
-    return float(100 * (np.load(path) == labels).mean())
+    answers: list[int] = []
+    with AlexNetClient(url, ENSEMBLE, TIMEOUT) as client, tqdm(total=len(images), desc=ENSEMBLE, unit="image") as bar:
+        for start in range(0, len(images), IMAGES_A_CALL):
+            files = [images.file(i) for i in range(start, min(start + IMAGES_A_CALL, len(images)))]
+            answers += [predictions[0].index for predictions in client.classify(files, top_k=1)]
+            bar.update(len(files))
+    return float(100 * (np.array(answers) == images.targets).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

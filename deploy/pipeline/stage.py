@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Stage:
     inputs: Sequence[Path]
     #: Files it writes.
     outputs: Sequence[Path]
+    #: What else decides its outputs: versions of runtimes, say.
+    conditions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def run(stage: Stage, records: Path) -> Done:
     """
     command = ["python", "-m", *stage.arguments]
     record = records / f"{stage.name}.json"
-    before = {"command": command, "inputs": digest(stage.inputs)}
+    before = {"command": command, "inputs": digest(stage.inputs), "conditions": list(stage.conditions)}
     known = _read(record)
     if known and known["before"] == before and known["outputs"] == digest(stage.outputs):
         print(f"\n== {stage.name}: skipped, its inputs have not changed ({known['seconds']:.0f} s when it ran)")
@@ -71,19 +74,25 @@ def run(stage: Stage, records: Path) -> Done:
 
 
 def digest(paths: Sequence[Path]) -> str | None:
-    """One SHA-256 over files, and over the files below folders; None when one is missing."""
+    """One SHA-256 over files, and over the files below folders, links followed; None when one is missing."""
     total = hashlib.sha256()
     for path in paths:
         if not path.exists():
             return None
-        files = sorted(file for file in path.rglob("*") if _counts(file)) if path.is_dir() else [path]
-        for file in files:
+        for file in sorted(_files(path)) if path.is_dir() else [path]:
             total.update(f"{file}\0{sha256(file)}\n".encode())
     return total.hexdigest()
 
 
-def _counts(file: Path) -> bool:
-    return file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
+def _files(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        if (real := os.path.realpath(name)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(name, file) for file in files if not file.startswith(".") and Path(name, file).is_file())
 
 
 def _read(record: Path) -> dict[str, Any] | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_client import contract
+from alexnet_client.fingerprint import preprocessing_fingerprint
 from deploy.pipeline.stage import Stage
+from export.runtimes import onnx
 
 #: The checkout, whose code is an input of every stage.
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +21,9 @@ ARTEFACTS = BUILD / "artefacts"
 PREDICTIONS = BUILD / "predictions"
 REPOSITORY = BUILD / "repository"
 DEMO = BUILD / "demo"
+#: What the server answered for the whole test split: top-1 by model, and the embedding of the ensemble's precision.
+SERVED = DEMO / "served"
+ACCURACY_FILE, EMBEDDING_FILE = "accuracy.json", "embedding.npy"
 
 #: Published by the ``cpu`` target, and the artefact that answers as each model.
 PUBLISHED = {"alexnet_fp32": "fp32", "alexnet_int8": "int8-cpu"}
@@ -25,6 +32,16 @@ ENSEMBLE_PRECISION = "int8"
 _CONTRACT = (Path(contract.__file__), Path(contract.__file__).with_name("preprocess.py"), ROOT / "constraints.txt")
 _TRAINING = (ROOT / "training", *_CONTRACT)
 _EXPORT = (ROOT / "export", *_TRAINING)
+_SERVER = (
+    *(ROOT / "deploy" / part for part in ("serve", "backends", "pipeline")),
+    ROOT / "client/alexnet_client",
+    *_EXPORT,
+)
+
+
+def _conditions() -> tuple[str, ...]:
+    """What decides a stage's outputs beside its files: the runtimes as they are installed, and the preprocessing."""
+    return f"torch {version('torch')}", onnx.identity_of("").key, preprocessing_fingerprint()
 
 
 #: What engines are built from, and for: Turing, A100, other Ampere, Ada, consumer Blackwell.
@@ -40,7 +57,7 @@ def stages(recipe: str, data: Path) -> list[Stage]:
     artefacts = [ARTEFACTS / name for name in PUBLISHED.values()]
     graphs = [folder / "model.onnx" for folder in artefacts]
     weights = CHECKPOINT / "model.safetensors"
-    return [
+    every = [
         *([fetch] if data == DATA else []),
         Stage(
             "training",
@@ -68,7 +85,9 @@ def stages(recipe: str, data: Path) -> list[Stage]:
             [*artefacts, ROOT / "model_repository", *_EXPORT],
             [REPOSITORY],
         ),
+        Stage("served-accuracy", ("deploy.pipeline.served", *where), [REPOSITORY, data, *_SERVER], [SERVED]),
     ]
+    return [replace(stage, conditions=_conditions()) for stage in every]
 
 
 def engine_stages(data: Path) -> list[Stage]:
@@ -79,7 +98,7 @@ def engine_stages(data: Path) -> list[Stage]:
     graphs = [folder / "model.onnx" for folder in folders]
     names = [f"{graph}-{capability}" for graph in ENGINE_GRAPHS for capability in CAPABILITIES]
     plans = [ARTEFACTS / name / "model.plan" for name in names]
-    return [
+    every = [
         Stage("export-fp16", ("export", "fp16", *made_from), [weights, *_EXPORT], [graphs[0]]),
         Stage(
             "export-int8-tensorrt",
@@ -95,3 +114,4 @@ def engine_stages(data: Path) -> list[Stage]:
         ),
         Stage("engines", ("export", "engine", *ENGINE_GRAPHS, "--gpu", *CAPABILITIES), [*folders, *_EXPORT], plans),
     ]
+    return [replace(stage, conditions=_conditions()) for stage in every]

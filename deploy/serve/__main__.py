@@ -11,7 +11,8 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from deploy.serve.ports import Ports
-from deploy.serve.server import LocalServer, ServerError
+from deploy.serve.process import ServerError
+from deploy.serve.server import LocalServer
 
 WAIT = 0.5
 

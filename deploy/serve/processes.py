@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +14,16 @@ import psutil
 STUB = "triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where the kernel puts it
 PREFIX = "alexnet-"
+
+
+def own_prefix() -> str:
+    """A prefix for one server's regions in shared memory, with this process as its owner."""
+    return f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
+
+
+def lock_file(server: int, model: str) -> Path:
+    """What the instances of a model take turns by, in the tritonserver with process id ``server``."""
+    return SHARED_MEMORY / f"{PREFIX}{server}-{model}.lock"
 
 
 def stubs(server: int) -> dict[int, str]:

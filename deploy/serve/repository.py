@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,23 +40,20 @@ def check(repository: Path) -> Checked:
             f"there is no model repository at {repository}: `make demo` or `export publish` makes one"
         )
     refused: dict[str, str] = {}
+    needs: dict[str, tuple[str, ...]] = {}
     for folder in folders:
         versions = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
         try:
             if not versions:
                 raise manifest.ManifestError(f"{folder} has no version: publish it again")
-            manifest.read(versions[-1]).check(folder)
+            record = manifest.read(versions[-1])
+            record.check(folder)
+            needs[folder.name] = record.needs
         except manifest.ManifestError as error:
             refused[folder.name] = str(error)
-    needs = {folder.name: _needs(folder) for folder in folders}
     for model, steps in needs.items():
         missing = [step for step in steps if step in refused or step not in needs]
         if missing and model not in refused:
             refused[model] = f"{model} needs {', '.join(missing)}, which is not served"
     models = [folder.name for folder in folders if folder.name not in refused]
     return Checked(release, tuple(sorted(models, key=lambda model: (bool(needs[model]), model))), refused)
-
-
-def _needs(folder: Path) -> list[str]:
-    """The steps of an ensemble; none for any other model."""
-    return re.findall(r'model_name:\s*"([^"]+)"', (folder / CONFIG).read_text())

@@ -1,6 +1,7 @@
 """What a server loads of a release: for a model with engines, the plan of this GPU, or the graph to fall back on.
 
 The choice is a folder of links, the *view*, that any tritonserver can be pointed at: what lies there is what serves.
+Its folders are its own, so that the byte code which Python writes beside a model does not get into the release.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from export.engines.gpu import Gpu, installed
 from export.engines.plans import fitting, unfit
 from export.engines.provider import find
 from export.proof import golden
+from export.proof.proof import Verdict
 from export.release import CONFIG, without_engines
 
 log = logging.getLogger("deploy.serve")
@@ -51,12 +53,10 @@ def select(checked: Checked, work: Path, gpu: Gpu | None = None) -> Selected:
         record = manifest.read(_version(checked.release / model))
         reason = unfit(record, gpu) or _prove(checked.release, record, gpu, work / "proofs")
         if reason is not None:
-            if record.engine["fallback"]:
+            if record.fallback:
                 fallbacks[model] = reason
             else:
                 refused[model] = f"{reason}; published with --fallback, its graph would serve"
-    if not fallbacks:
-        return Selected(checked.release, refused=refused)
     return Selected(_assemble(checked, fallbacks, work), fallbacks, refused)
 
 
@@ -66,13 +66,13 @@ def _prove(release: Path, record: manifest.Manifest, gpu: Gpu | None, folder: Pa
     It runs in a process of its own: CUDA stays out of this one.
     """
     plan = fitting(record, gpu)
-    if plan is None or gpu is None or plan.verdict == manifest.PASSED:
+    if plan is None or gpu is None or plan.proof.passed:
         return None
     command = [sys.executable, "-m", "export", "prove", "--repository", str(release), "--proofs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).resolve().parents[2])
     log.info("%s", done.stdout.strip())
     verdict = golden.Proofs(folder).find(plan.sha256, gpu, find(plan.provider).version)
-    if verdict == manifest.PASSED:
+    if verdict == Verdict.PASSED:
         return None
     said = verdict or done.stdout.strip() or done.stderr.strip()
     return f"{record.model}'s engine did not pass the golden batch on {gpu}: {said}"
@@ -92,7 +92,7 @@ def _assemble(checked: Checked, fallbacks: dict[str, str], work: Path) -> Path:
             if model in fallbacks:
                 _link_graph(source, partial / model)
             else:
-                (partial / model).symlink_to(source)
+                _link_files(source, partial / model)
         partial.chmod(0o755)
         partial.rename(view)
     except OSError:
@@ -101,6 +101,14 @@ def _assemble(checked: Checked, fallbacks: dict[str, str], work: Path) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return view
+
+
+def _link_files(source: Path, target: Path) -> None:
+    for path in source.rglob("*"):
+        if path.is_file():
+            link = target / path.relative_to(source)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
 
 
 def _link_graph(source: Path, target: Path) -> None:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import shutil
-import signal
-import subprocess
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tritonclient.utils import InferenceServerException
 
-from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
-from deploy.serve.installation import ROOT, find
+from deploy.serve.flags import Options, command
+from deploy.serve.installation import find
 from deploy.serve.ports import HOST, Ports, free_ports
-from deploy.serve.probe import ADMIN_HEADER, Probe
+from deploy.serve.probe import Probe
+from deploy.serve.process import ServerError, TritonProcess
 from deploy.serve.repository import Checked, check
 from deploy.serve.selection import Selected, link, select
+from deploy.serve.times import Times
+from deploy.serve.watch import Watcher
 
 log = logging.getLogger("deploy.serve")
 
 WORK = Path("build/triton")
-START_TIMEOUT = 60.0
-#: A stub that died makes SIGTERM hang: what has not ended by then is killed.
-STOP_TIMEOUT = 6.0
-WATCH_INTERVAL = 0.25
-RELOAD_TIMEOUT = 4.0
-#: Seconds before a server that died is started again, one after the other; then it is given up.
-BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0)
-#: A server that lived this long was sound: the backoff starts anew.
-SOUND = 60.0
-
-
-class ServerError(AlexNetError):
-    """A server that does not start, or died for good."""
 
 
 class LocalServer:
@@ -50,8 +38,14 @@ class LocalServer:
     """
 
     def __init__(
-        self, repository: Path, ports: Ports | None = None, *, use_free_ports: bool = False, work: Path = WORK
-    ):
+        self,
+        repository: Path,
+        ports: Ports | None = None,
+        *,
+        use_free_ports: bool = False,
+        work: Path = WORK,
+        times: Times | None = None,
+    ) -> None:
         """Name what to serve; nothing is started yet.
 
         Args:
@@ -59,23 +53,23 @@ class LocalServer:
             ports: where to listen, Triton's own by default.
             use_free_ports: listen on any free ports instead.
             work: folder of the log and of the assembled backends.
+            times: how long what may take.
         """
         self.repository = repository
         self.ports = free_ports() if use_free_ports else ports or Ports()
         self.log_file = work / "tritonserver.log"
         self._work = work
-        self._prefix = f"{processes.PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
+        self._times = times or Times()
+        self._prefix = processes.own_prefix()
         self._key = secrets.token_urlsafe()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: TritonProcess | None = None
         self._stopping = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._watcher: Watcher | None = None
         self._checked = Checked(repository, ())
         self._selected = Selected(repository)
         #: What tritonserver reads: the release, or the view of it that fits this machine.
         self._served = work / f"{self._prefix}repository"
         self._stubs: dict[int, str] = {}
-        #: Set once the server is given up.
-        self.failed: str | None = None
 
     @property
     def grpc_url(self) -> str:
@@ -107,6 +101,13 @@ class LocalServer:
         """Model -> why its ONNX graph serves in an engine's place."""
         return self._selected.fallbacks
 
+    @property
+    def failed(self) -> str | None:
+        """Why the server is given up; None while it is not."""
+        if self._watcher is None or not self._watcher.gave_up:
+            return None
+        return f"tritonserver died {len(self._times.backoff)} times in a row: see {self.log_file}"
+
     def start(self) -> Self:
         """Start, and return when every model has answered a real inference.
 
@@ -121,12 +122,12 @@ class LocalServer:
             self._choose()
             self.ports.check()
             self._installation = find(self._work)
-            self._launch()
+            self.launch()
         except BaseException:
-            self._end()
+            self.end()
             self._served.unlink(missing_ok=True)
             raise
-        self._watcher = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
+        self._watcher = Watcher(self, self._times, self._stopping)
         self._watcher.start()
         return self
 
@@ -135,7 +136,7 @@ class LocalServer:
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join()
-        self._end()
+        self.end()
         self._served.unlink(missing_ok=True)
 
     def cancel(self) -> None:
@@ -150,37 +151,42 @@ class LocalServer:
     ) -> None:
         self.stop()
 
-    def _command(self) -> list[str]:
-        addresses = {"grpc": self.ports.grpc, "http": self.ports.http, "metrics": self.ports.metrics}
-        command = [str(self._installation.binary), f"--model-repository={self._served.absolute()}"]
-        command += [f"--backend-directory={self._installation.backends.absolute()}"]
-        for name, port in addresses.items():
-            command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
-        command += ["--model-control-mode=explicit", "--exit-on-error=false", "--strict-readiness=false"]
-        command += [f"--load-model={model}" for model in self.models]
-        command += [f"--backend-config=python,shm-region-prefix-name={self._prefix}"]
-        command += [f"--exit-timeout-secs={STOP_TIMEOUT - 1:.0f}", "--metrics-interval-ms=1000"]
-        # Whoever may load models and map memory owns the server: only this process, by its key.
-        command += [f"--grpc-restricted-protocol=model-repository,shared-memory:admin-key={self._key}"]
-        command += [f"--http-restricted-api=model-repository,shared-memory:{ADMIN_HEADER}={self._key}"]
-        # Should this process be killed, the kernel stops the server.
-        setpriv = shutil.which("setpriv")
-        return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command
+    # --- What the watcher sees and does; see :class:`deploy.serve.watch.Watched`.
 
-    def _launch(self) -> None:
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=self._installation.environment,
-                cwd=ROOT,  # the backends' interpreters look for our modules here: they ignore PYTHONPATH
-                start_new_session=True,  # Ctrl-C is for this process, which then stops the server in order
-            )
+    @property
+    def alive(self) -> bool:
+        """Whether tritonserver runs."""
+        return self._process is not None and self._process.alive
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another release is published than the one that is served."""
+        return self.repository.resolve() != self._checked.release
+
+    def dead_models(self) -> list[str]:
+        """Models with a backend process that died."""
+        living = self._process.stubs() if self._process else {}
+        return sorted({model for stub, model in self._stubs.items() if stub not in living})
+
+    def launch(self) -> None:
+        """Start tritonserver; returns when every model has answered.
+
+        Raises:
+            ServerError: no model can be served, or the server did not get ready; names the log.
+        """
+        options = Options(
+            self._installation.binary,
+            self._served,
+            self._installation.backends,
+            self.models,
+            self.ports,
+            self._prefix,
+            self._key,
+            drain=self._times.stop - 1,
+        )
+        self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self._prefix)
         self._probe = Probe(self.grpc_url, self._key)
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self._times.start
         self._until(deadline, self._probe.live, "the server does not answer")
         self._until(deadline, self._settled, "models are still loading")
         states = self._probe.states()
@@ -191,8 +197,53 @@ class LocalServer:
         if not self.models:
             raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
         for model in self.models:
-            self._until(deadline, lambda model=model: self._probe.answers(model), f"{model} does not answer")
-        self._stubs = processes.stubs(self._process.pid)
+            self._until(deadline, partial(self._probe.answers, model), f"{model} does not answer")
+        self._note_stubs()
+
+    def end(self) -> None:
+        """End tritonserver; nothing of it is left. Again is harmless."""
+        if self._process is not None:
+            self._process.end(self._times.stop)
+            self._probe.close()
+            self._process = None
+
+    def revive(self, models: list[str]) -> None:
+        """Load models again whose backend process died; should that not work, start the server again."""
+        started = time.monotonic()
+        log.warning("the backend process of %s died, loading it again", ", ".join(models))
+        try:
+            for model in models:
+                self._probe.unload(model, self._times.reload)
+            for model in self.models:  # those that depend on it too
+                self._probe.load(model, self._times.reload)
+            for model in self.models:
+                self._probe.infer(model)
+        except InferenceServerException as error:
+            log.warning("that failed (%s), starting the server again", error)
+            if self._process is not None:
+                self._process.kill()
+            self.end()
+            self.launch()
+        self._note_stubs()
+        log.warning("%s answers again after %.1f s", ", ".join(models), time.monotonic() - started)
+
+    def reload(self) -> None:
+        """Put a newly published release in the present one's place, or keep the present one where that fails."""
+        self._choose()
+        for model, reason in self.refused.items():
+            log.error("%s is not loaded, its present version goes on: %s", model, reason)
+        for model in self.models:
+            try:
+                self._probe.load(model, self._times.start)
+            except InferenceServerException as error:
+                log.error("%s could not be loaded, its present version goes on: %s", model, error)  # noqa: TRY400
+        self._note_stubs()
+        log.warning("release %s of %s is live", self._checked.release.name, self.repository)
+
+    # --- Parts.
+
+    def _note_stubs(self) -> None:
+        self._stubs = self._process.stubs() if self._process else {}
 
     def _choose(self) -> None:
         """Read the release anew and decide what is served of it."""
@@ -212,89 +263,11 @@ class LocalServer:
         models = tuple(each for each in self.models if each != model)
         self._checked = Checked(self._checked.release, models, {**self.refused, model: reason})
 
-    def _until(self, deadline: float, condition, what: str) -> None:  # type: ignore[no-untyped-def]
+    def _until(self, deadline: float, condition: Callable[[], bool], what: str) -> None:
         while not condition():
-            if self._process is None or self._process.poll() is not None:
+            if not self.alive:
                 raise ServerError(f"tritonserver ended while starting: see {self.log_file}")
             if time.monotonic() > deadline:
-                raise ServerError(f"{what} after {START_TIMEOUT:.0f} s: see {self.log_file}")
+                raise ServerError(f"{what} after {self._times.start:g} s: see {self.log_file}")
             if self._stopping.wait(0.05):
                 raise ServerError("stopped while starting")
-
-    def _end(self) -> None:
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                processes.kill(self._process.pid)
-                self._process.wait()
-        processes.kill_orphans(self._prefix)
-        processes.clear_shared_memory(self._prefix)
-        self._probe.close()
-        self._process = None
-
-    def _watch(self) -> None:
-        attempt, started = 0, time.monotonic()
-        while not self._stopping.wait(WATCH_INTERVAL):
-            try:
-                if self._process is None or self._process.poll() is not None:
-                    if time.monotonic() - started > SOUND:
-                        attempt = 0
-                    if attempt == len(BACKOFF):
-                        self.failed = f"tritonserver died {attempt} times in a row: see {self.log_file}"
-                        log.error(self.failed)
-                        return
-                    log.warning("tritonserver died, starting it again")
-                    self._end()
-                    if self._stopping.wait(BACKOFF[attempt]):
-                        return
-                    attempt += 1
-                    started = time.monotonic()
-                    self._launch()
-                    log.warning("tritonserver answers again")
-                elif dead := set(self._stubs) - set(processes.stubs(self._process.pid)):
-                    self._revive(sorted({self._stubs[stub] for stub in dead}))
-                elif self.repository.resolve() != self._checked.release:
-                    self._reload()
-            except (ServerError, InferenceServerException, OSError) as error:
-                if not self._stopping.is_set():
-                    log.exception("the server could not be brought back: %s", error)  # noqa: TRY401
-                    self._end()
-
-    def _revive(self, models: list[str]) -> None:
-        """Load models again whose backend process died; should that not work, start the server again."""
-        started = time.monotonic()
-        log.warning("the backend process of %s died, loading it again", ", ".join(models))
-        try:
-            for model in models:
-                self._probe.unload(model, RELOAD_TIMEOUT)
-            for model in self.models:  # those that depend on it too
-                self._probe.load(model, RELOAD_TIMEOUT)
-            for model in self.models:
-                self._probe.infer(model)
-        except InferenceServerException as error:
-            log.warning("that failed (%s), starting the server again", error)
-            if self._process is not None:
-                processes.kill(self._process.pid)
-            self._end()
-            self._launch()
-        if self._process is not None:
-            self._stubs = processes.stubs(self._process.pid)
-        log.warning("%s answers again after %.1f s", ", ".join(models), time.monotonic() - started)
-
-    def _reload(self) -> None:
-        """Put a newly published release in the present one's place, or keep the present one where that fails."""
-        self._choose()
-        for model, reason in self.refused.items():
-            log.error("%s is not loaded, its present version goes on: %s", model, reason)
-        for model in self.models:
-            try:
-                self._probe.load(model, START_TIMEOUT)
-            except InferenceServerException as error:
-                log.error("%s could not be loaded, its present version goes on: %s", model, error)  # noqa: TRY400
-        if self._process is not None:
-            self._stubs = processes.stubs(self._process.pid)
-        log.warning("release %s of %s is live", self._checked.release.name, self.repository)

@@ -3,86 +3,142 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from alexnet_client.contract import precision_model
-from alexnet_client.files import atomic_path
+from alexnet_client.files import file_errors, sync
 from export.artefacts import manifest
+from export.artefacts.manifest import Engine, Manifest, Recipe
+from export.proof.proof import Proof
 
 MODEL_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
 #: Beside a plan: its layers.
 LAYERS_FILE = "layers.json"
-#: Beside a plan that was never on its GPU: images and the FP32 graph's answers, to prove it where it is first loaded.
+#: Images and the FP32 graph's answers, to prove an engine where it is first loaded.
 GOLDEN_FILE = "golden.npz"
 #: Beside a plan without weights: the graph that has them.
 WEIGHTS_FILE = "weights.onnx"
 LABELS_FILE = "labels.txt"
-UNPROVED = "unproved: run `python -m export verify`"
-NO_DEVICE = "unproved: no device"
 
 
-def create(
-    folder: Path,
-    write: Callable[[Path], None],
-    *,
-    files: Iterable[str] = (MODEL_FILE,),
-    precision: str,
-    labels: Iterable[str],
-    parent: str,
-    recipe: dict[str, Any],
-    tools: Iterable[str],
-    command: str,
-    engine: dict[str, Any] | None = None,
-    verdict: str = UNPROVED,
-) -> manifest.Manifest:
-    """Write an artefact into ``folder``. The manifest comes last: a folder without one holds nothing to use.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An artefact in the making: a folder beside its place, which nobody takes for one."""
 
-    Args:
-        write: writes ``files``; it is given the path of the first.
-        engine: for a plan, what the manifest records of it; ``write`` may fill it.
+    path: Path
+    _place: Path
+
+    def keep(self, *names: str) -> None:
+        """Take files over from the artefact that is in its place now; a link, so nothing is copied."""
+        for name in names:
+            os.link(self._place / name, self.path / name)
+
+    def labels(self, labels: Iterable[str]) -> None:
+        """Write the classes' names."""
+        (self.path / LABELS_FILE).write_text("".join(f"{label}\n" for label in labels))
+
+    def seal(
+        self,
+        recipe: Recipe,
+        *,
+        checkpoint: str,
+        parent: str,
+        tools: Iterable[str],
+        command: str,
+        engine: Engine | None = None,
+        proof: Proof | None = None,
+    ) -> Manifest:
+        """Hash every file that was written and record how it was made. The manifest comes last."""
+        return self.sealed_as(
+            Manifest(
+                model=precision_model(recipe.precision),
+                files={},
+                recipe=recipe,
+                checkpoint=checkpoint,
+                parent=parent,
+                engine=engine,
+                versions={tool: importlib.metadata.version(tool) for tool in tools},
+                proof=proof or Proof(),
+                command=command,
+            )
+        )
+
+    def sealed_as(self, record: Manifest) -> Manifest:
+        """Hash every file and write ``record`` about them."""
+        record = replace(record, files=manifest.hashes(self.path, manifest.present_files(self.path)))
+        record.write(self.path)
+        return record
+
+
+@contextmanager
+def begin(folder: Path) -> Iterator[Draft]:
+    """Make an artefact: files are written into the draft, and when it was sealed it takes its place, ``folder``.
+
+    What was there before stays until then. A block that raises, or does not seal, leaves nothing.
 
     Raises:
-        OSError: a file could not be written; no manifest is there then.
+        FileError: a file could not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    names = tuple(files)
-    try:
-        write(folder / names[0])
-    except BaseException:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    with atomic_path(folder / LABELS_FILE) as partial:
-        partial.write_text("".join(f"{label}\n" for label in labels))
-    record = manifest.Manifest(
-        model=precision_model(precision),
-        files=manifest.hashes(folder, (*names, LABELS_FILE)),
-        parent=parent,
-        recipe={"precision": precision, **recipe},
-        versions={tool: importlib.metadata.version(tool) for tool in tools},
-        engine=engine or {},
-        verdict=verdict,
-        command=command,
-    )
-    record.write(folder)
-    return record
+    draft = Draft(folder.with_name(f".{folder.name}.partial"), folder)
+    old = folder.with_name(f".{folder.name}.old")
+    with file_errors(folder):
+        for leftover in (draft.path, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft.path.mkdir(parents=True)
+        try:
+            yield draft
+            if not (draft.path / manifest.FILE_NAME).is_file():
+                return
+            for path in draft.path.iterdir():
+                sync(path)
+            if folder.exists():
+                folder.rename(old)
+            draft.path.rename(folder)
+            sync(folder.parent)
+        finally:
+            shutil.rmtree(draft.path, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def read(folder: Path) -> manifest.Manifest:
+def read(folder: Path) -> Manifest:
     """Read an artefact's manifest and check its files.
 
     Raises:
-        manifest.ManifestError: there is none, or a file is missing or changed.
+        manifest.ManifestError: there is none, or a file is missing, strange or changed.
     """
     record = manifest.read(folder)
     record.check(folder)
     return record
 
 
-def model_file(record: manifest.Manifest) -> str:
+def read_labels(folder: Path) -> list[str]:
+    """The classes' names, in order.
+
+    Raises:
+        FileError: there are none.
+    """
+    with file_errors(folder):
+        return (folder / LABELS_FILE).read_text().splitlines()
+
+
+def model_file(record: Manifest) -> str:
     """The name of the file that answers: the plan, or the graph."""
     return PLAN_FILE if record.engine else MODEL_FILE
+
+
+def all_in(folder: Path) -> dict[str, Manifest]:
+    """Every artefact in a folder of artefacts, by name; those that cannot be read are left out."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{manifest.FILE_NAME}")):
+        if not path.parent.name.startswith("."):
+            try:
+                found[path.parent.name] = manifest.read(path.parent)
+            except manifest.ManifestError:
+                continue
+    return found

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
-from alexnet_client.files import atomic_path, sha256_of
+from alexnet_client.files import sha256_of
 from export.artefacts import artefact, manifest
 from export.engines import layers
 from export.engines.builder import EngineError, Options, build
 from export.engines.gpu import Gpu, installed
 from export.engines.provider import Provider
+from export.proof.proof import WITHOUT_DEVICE, Proof
 
 #: Where earlier builds' measurements are kept, one file a library version and GPU.
 TIMING_CACHES = Path("build/timing-caches")
+#: Precisions whose plans do without weights.
+STRIPPABLE = ("fp32", "fp16")
 
 
 def folder_name(graph: str, capability: str) -> str:
@@ -60,21 +63,20 @@ def build_engine(
     Raises:
         manifest.ManifestError: ``graph`` is no artefact, or was changed.
         export.engines.builder.EngineError: no engine can be built.
-        OSError: a file could not be written; no manifest is there then.
+        FileError: a file could not be written; what was there stays.
     """
     parent = artefact.read(graph)
     source = graph / artefact.MODEL_FILE
-    precision = parent.recipe["precision"]
-    if options.stripped and precision not in ("fp32", "fp16"):
+    if options.stripped and parent.precision not in STRIPPABLE:
         raise EngineError(f"{graph.name} cannot be stripped, its scales are part of the plan: strip fp32 or fp16")
     folder = output / folder_name(graph.name, capability)
-    asked: dict[str, Any] = {
-        "provider": provider.name,
-        "version": provider.version,
-        "capability": capability,
-        "options": options.as_dict(),
-        "network": _network(source) if options.stripped else parent.files[artefact.MODEL_FILE],
-    }
+    asked = manifest.Engine(
+        provider=provider.name,
+        version=provider.version,
+        capability=capability,
+        options=options.as_dict(),
+        network=_network(source) if options.stripped else parent.files[artefact.MODEL_FILE],
+    )
     present = _present(folder, asked)
     # The plan's neighbours: renewed by themselves when only they have changed.
     beside = {artefact.GOLDEN_FILE: artefact.GOLDEN_FILE} if artefact.GOLDEN_FILE in parent.files else {}
@@ -83,57 +85,52 @@ def build_engine(
     same = present and all(present.files.get(name) == parent.files[origin] for name, origin in beside.items())
     if present and same and present.parent == parent.files[artefact.MODEL_FILE]:
         return present, False
-    gpu = installed()
-    engine = dict(asked)
-
-    def write(path: Path) -> None:
-        if present:
-            engine.update(present.engine)
+    recipe, gpu = parent.recipe or manifest.Recipe(parent.precision), installed()
+    with artefact.begin(folder) as draft:
+        if present and present.engine:
+            draft.keep(artefact.PLAN_FILE, artefact.LAYERS_FILE)
+            engine = present.engine
         else:
-            _write_plan(path, provider, source, capability, options, engine)
+            engine = _write_plan(draft.path, provider, source, options, asked)
         for name, origin in beside.items():
-            with atomic_path(path.with_name(name)) as partial:
-                shutil.copyfile(graph / origin, partial)
-
-    files = [artefact.PLAN_FILE, artefact.LAYERS_FILE, *beside]
-    record = artefact.create(
-        folder,
-        write,
-        files=files,
-        precision=precision,
-        labels=(graph / artefact.LABELS_FILE).read_text().splitlines(),
-        parent=parent.files[artefact.MODEL_FILE],
-        recipe={name: value for name, value in parent.recipe.items() if name != "precision"},
-        tools=("onnx",),
-        command=f"python -m export engine {graph.name} --gpu {capability} --provider {provider.name}",
-        engine=engine,
-        verdict=artefact.UNPROVED if gpu and gpu.capability == capability else artefact.NO_DEVICE,
-    )
+            shutil.copyfile(graph / origin, draft.path / name)
+        draft.labels(artefact.read_labels(graph))
+        record = draft.seal(
+            recipe,
+            checkpoint=parent.checkpoint,
+            parent=parent.files[artefact.MODEL_FILE],
+            tools=("onnx",),
+            command=f"python -m export engine {graph.name} --gpu {capability} --provider {provider.name}",
+            engine=engine,
+            proof=Proof() if gpu and gpu.capability == capability else WITHOUT_DEVICE,
+        )
     return record, present is None
 
 
 def _write_plan(
-    path: Path, provider: Provider, source: Path, capability: str, options: Options, engine: dict[str, Any]
-) -> None:
+    folder: Path, provider: Provider, source: Path, options: Options, asked: manifest.Engine
+) -> manifest.Engine:
     started = time.monotonic()
-    cache = TIMING_CACHES / f"{provider.name}-{provider.version}-{capability}.cache"
-    built = build(provider, source, capability, options, cache)
-    engine["seconds"] = round(time.monotonic() - started, 2)
-    engine["bytes"] = len(built.plan)
-    engine["layers"] = len(built.layers)
-    engine["precisions"] = layers.precisions(built.layers)
-    for name, content in ((path.name, built.plan), (artefact.LAYERS_FILE, layers.dump(built.layers).encode())):
-        with atomic_path(path.with_name(name)) as partial:
-            partial.write_bytes(content)
+    cache = TIMING_CACHES / f"{provider.name}-{provider.version}-{asked.capability}.cache"
+    built = build(provider, source, asked.capability, options, cache)
+    (folder / artefact.PLAN_FILE).write_bytes(built.plan)
+    (folder / artefact.LAYERS_FILE).write_text(layers.dump(built.layers))
+    return replace(
+        asked,
+        seconds=round(time.monotonic() - started, 2),
+        bytes=len(built.plan),
+        layers=len(built.layers),
+        precisions=layers.precisions(built.layers),
+    )
 
 
-def _present(folder: Path, asked: dict[str, Any]) -> manifest.Manifest | None:
+def _present(folder: Path, asked: manifest.Engine) -> manifest.Manifest | None:
     """What is in ``folder``, if it is whole and its plan is the one that is asked for."""
     try:
         record = artefact.read(folder)
     except manifest.ManifestError:
         return None
-    return record if asked.items() <= record.engine.items() else None
+    return record if record.engine and record.engine.same_as(asked) else None
 
 
 def _network(source: Path) -> str:

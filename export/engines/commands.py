@@ -15,6 +15,7 @@ from export.engines.gpu import capability, installed
 from export.engines.plans import fitting, prove_published
 from export.engines.provider import find
 from export.proof import golden
+from export.proof.proof import Verdict
 
 ROW = "{:24}{:>9}{:>9}  {:28}{}"
 
@@ -39,10 +40,10 @@ def engine(options: argparse.Namespace) -> int:
             rows.append((f"{graph}-{each}", record, built))
     print(ROW.format("engine", "MB", "build s", "layers that multiply", "verdict"))
     for name, record, built in rows:
-        facts = record.engine
-        seconds = f"{facts['seconds']:.1f}" if built else "kept"
-        precisions = ", ".join(f"{count} {precision}" for precision, count in facts["precisions"].items())
-        print(ROW.format(name, f"{facts['bytes'] / 1e6:.1f}", seconds, precisions or "unknown", record.verdict))
+        facts = _facts(name, record)
+        seconds = f"{facts.seconds:.1f}" if built else "kept"
+        precisions = ", ".join(f"{count} {precision}" for precision, count in facts.precisions.items())
+        print(ROW.format(name, f"{facts.bytes / 1e6:.1f}", seconds, precisions or "unknown", record.proof))
         _report_others(options.output / name, record)
     return 0
 
@@ -51,10 +52,8 @@ def inspect(options: argparse.Namespace) -> int:
     """Print the layers of engines."""
     for name in options.artefacts:
         record = artefact.read(options.output / name)
-        if not record.engine:
-            raise EngineError(f"{name} is no engine, its graph is {options.output / name / artefact.MODEL_FILE}")
-        facts = record.engine
-        print(f"{name}: {facts['provider']} {facts['version']}, {facts['capability']}, {record.verdict}")
+        facts = _facts(name, record)
+        print(f"{name}: {facts.provider} {facts.version}, {facts.capability}, {record.proof}")
         for layer in layers.load((options.output / name / artefact.LAYERS_FILE).read_text()):
             print(f"  {layer.kind:13}{layer.precision:7}{layer.name[:48]:50}{layer.format:36}{layer.tactic}")
         _report_others(options.output / name, record)
@@ -74,12 +73,18 @@ def prove(options: argparse.Namespace) -> int:
         if plan is not None:
             verdicts[record.model] = prove_published(path.parent, record, plan, gpu, golden.Proofs(options.proofs))
             print(f"{record.model}: {plan.file} on {gpu}: {verdicts[record.model]}")
-    return 0 if all(verdict == manifest.PASSED for verdict in verdicts.values()) else 1
+    return 0 if all(verdict == Verdict.PASSED for verdict in verdicts.values()) else 1
+
+
+def _facts(name: str, record: manifest.Manifest) -> manifest.Engine:
+    if record.engine is None:
+        raise EngineError(f"{name} is no engine, it is the graph {artefact.MODEL_FILE}: name one as {name}-sm89")
+    return record.engine
 
 
 def _report_others(folder: Path, record: manifest.Manifest) -> None:
     """Which layers do not run in the precision that the engine is named after."""
-    precision = record.recipe["precision"].upper()
+    precision = record.precision.upper()
     found: Sequence[layers.Layer] = layers.load((folder / artefact.LAYERS_FILE).read_text())
     for layer in layers.others_than(precision, found):
         print(f"  not {precision}: {layer.kind} {layer.name} runs in {layer.precision}, {layer.tactic}, {layer.format}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from alexnet_client.files import atomic_path
 from export.artefacts import artefact, manifest
 from export.build import build_int8, folder_name
 from export.graphs.calibration import METHODS
 from export.graphs.int8_onnx import SCHEMES
+from export.proof.lineage import stale
 from export.proof.verify import verify
 from training.data.open import open_split
 
@@ -43,9 +46,7 @@ def write_table(
             if record is None:
                 build_int8(data, output, scheme, method=method)
                 record = verify(folder, checkpoint, images, cache)
-            rows.append(
-                {"scheme": scheme, "method": method, **record.accuracy, **record.parity, "verdict": record.verdict}
-            )
+            rows.append({"scheme": scheme, "method": method, **_figures(record)})
     print(ROW.format("scheme", "method", "top-1 %", "top-5 %", "agreement %", "cosine", "max |Δp|", "verdict"))
     for row in rows:
         figures = (f"{row['top1']:.2f}", f"{row['top5']:.2f}", f"{row['agreement']:.2f}", f"{row['cosine']:.4f}")
@@ -56,11 +57,18 @@ def write_table(
     return path
 
 
+def _figures(record: manifest.Manifest) -> dict[str, Any]:
+    proof = record.proof
+    if proof.comparison is None or proof.accuracy is None:
+        raise manifest.ManifestError(f"{record.kind} has no accuracy: compare methods on a labelled data set")
+    return {**asdict(proof.accuracy), **asdict(proof.comparison), "verdict": str(proof)}
+
+
 def _present(folder: Path, parent: manifest.Manifest) -> manifest.Manifest | None:
     """What is in ``folder``, if it was made from ``parent`` and judged."""
     try:
         record = artefact.read(folder)
     except manifest.ManifestError:
         return None
-    judged = bool(record.accuracy) and record.parent == parent.files[artefact.MODEL_FILE]
-    return record if judged else None
+    judged = record.proof.comparison is not None and record.parent == parent.files[artefact.MODEL_FILE]
+    return record if judged and not stale(record) else None

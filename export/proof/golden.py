@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,25 +14,29 @@ from alexnet_client.files import atomic_path
 from alexnet_client.outputs import Outputs, Predictor
 from export.artefacts import manifest
 from export.engines.gpu import Gpu
-from export.proof.compare import ComparisonError, Limits, compare
+from export.proof.compare import ComparisonError, compare
+from export.proof.proof import Limits, Verdict
 
 IMAGES = 64
 
 
 def write(path: Path, images: NDArray[np.uint8], reference: Outputs) -> None:
-    """Write ``uint8[N, 224, 224, 3]`` and its answers as ``path``, atomically; what is there and the same stays.
+    """Write ``uint8[N, 224, 224, 3]`` and its answers as ``path``, atomically.
 
     Raises:
-        OSError: the file could not be written.
+        FileError: the file could not be written.
     """
-    if path.is_file():
-        with suppress(manifest.ManifestError):
-            present, answers = read(path)
-            same: list[bool] = [np.array_equal(*pair) for pair in zip(answers, reference, strict=True)]
-            if np.array_equal(present, images) and all(same):
-                return
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, images=images, **reference._asdict())
+
+
+def is_there(path: Path, images: NDArray[np.uint8], reference: Outputs) -> bool:
+    """Whether ``path`` holds exactly this batch."""
+    try:
+        present, answers = read(path)
+    except manifest.ManifestError:
+        return False
+    return np.array_equal(present, images) and all(map(np.array_equal, answers, reference))
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], Outputs]:
@@ -56,7 +59,7 @@ def prove(golden: Path, predictor: Predictor, limits: Limits) -> list[str]:
         comparison = compare(reference, predictor(images))
     except ComparisonError as error:
         return [str(error)]
-    return limits.broken_by(comparison, top1_loss=0.0)
+    return limits.broken_by(comparison)
 
 
 class Proofs:
@@ -78,7 +81,7 @@ class Proofs:
 
     def keep(self, plan: str, gpu: Gpu, version: str, broken: list[str]) -> str:
         """Record a verdict, and return it."""
-        verdict = "failed: " + "; ".join(broken) if broken else manifest.PASSED
+        verdict = f"{Verdict.FAILED}: {'; '.join(broken)}" if broken else str(Verdict.PASSED)
         with atomic_path(self._path(plan, gpu, version)) as partial:
             partial.write_text(json.dumps({"plan": plan, "gpu": asdict(gpu), "version": version, "verdict": verdict}))
         return verdict

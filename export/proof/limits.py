@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from export.artefacts.manifest import Manifest
-from export.proof.compare import Limits
+from export.proof.proof import Limits
 
-#: What each precision must keep to. FP32 is held against PyTorch, the others against FP32.
+#: FP32 is held against PyTorch, the others against FP32.
 LIMITS = {
     "fp32": Limits(max_abs_dp=1e-5, agreement=99.9),
     "fp16": Limits(max_abs_dp=5e-3, top1_loss=0.1),
@@ -17,5 +17,4 @@ LIMITS = {
 
 def limits(record: Manifest) -> Limits:
     """What an artefact must keep to."""
-    precision, scheme = record.recipe["precision"], record.recipe.get("scheme")
-    return LIMITS[f"{precision}-{scheme}" if precision == "int8" else precision]
+    return LIMITS[record.kind]

@@ -1,30 +1,50 @@
-"""The proof: an artefact's outputs over the whole test split, against its parent's, and a verdict in its manifest."""
+"""The proof of an artefact: its outputs over a whole split, against its reference's, and a verdict in its manifest."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alexnet_client.outputs import Outputs
-from export.artefacts import artefact, manifest
+from alexnet_client.fingerprint import preprocessing_fingerprint
+from alexnet_client.outputs import Identity, Outputs
+from export.artefacts import artefact
+from export.artefacts.manifest import Manifest, ManifestError
 from export.engines.gpu import installed
 from export.proof import golden
 from export.proof.compare import compare
 from export.proof.limits import limits
-from export.runtimes.onnx import OnnxPredictor
-from training.checkpoint import load
+from export.proof.lineage import check_ancestors, check_proved, is_literal
+from export.proof.proof import WITHOUT_DEVICE, Accuracy, Data, Proof, verdict_on
+from export.runtimes.onnx import OnnxRuntime
+from export.runtimes.runtime import Runtime
+from training.checkpoint import Checkpoint, load
 from training.data.batches import batches
-from training.data.image_set import ImageSet, check_labels
+from training.data.image_set import ImageSet
+from training.data.labels import labelled_as
 from training.evaluate import score
-from training.predictions import cached
+from training.predictions import cached, predict_key
 from training.torch_predictor import TorchPredictor
 
-DIGITS = 6
+#: No engine is built from it.
+FOR_PROCESSORS = "int8-cpu"
 
 
-def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> manifest.Manifest:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one runtime answered for a whole split."""
+
+    outputs: Outputs
+    #: ``int64[N]``; None where the pictures have no labels.
+    targets: NDArray[np.int64] | None
+    identity: Identity
+
+
+def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> Manifest:
     """Prove the artefact in ``folder`` and write the verdict into its manifest.
 
     An engine whose GPU is not here stays unproved; it is given the golden batch, by which it is proved where it is
@@ -32,80 +52,99 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> man
 
     Args:
         checkpoint: what it was made from; PyTorch's answers are the reference of FP32, and through it of all others.
-        images: the test split, all of it.
-        cache: where outputs over the split are kept, by the hash of what answered.
+        images: the test split, all of it; or pictures without labels, and then accuracy is not measured.
+        cache: where outputs over the split are kept, by what answered and by the preprocessing.
 
     Raises:
-        manifest.ManifestError: no artefact, one that was changed, or one made from another checkpoint.
+        ManifestError: no artefact, one that was changed, or made from another checkpoint, or from a graph that is not
+            there or not proved.
         training.data.image_set.DataError: the images are of other classes than the checkpoint's.
         export.proof.compare.ComparisonError: its outputs have other shapes than the reference's, or are not finite.
-        export.runtimes.engine.RuntimeFailure: its GPU is here, and it does not run on it.
+        export.runtimes.runtime.RuntimeFailure: its GPU is here, and it does not run on it.
     """
     record = artefact.read(folder)
     source = load(checkpoint)
-    if record.recipe["checkpoint"] != source.sha256:
-        raise manifest.ManifestError(f"{folder} was made from another checkpoint than {checkpoint}: export it again")
-    check_labels(images, source.meta.labels, checkpoint)
-    if record.recipe["precision"] == "fp32" and not record.engine:
-        reference, labels = cached(cache, source.sha256, TorchPredictor(source.model), images, "PyTorch")
-    else:
-        sibling = folder.parent / "fp32"
-        sha256 = artefact.read(sibling).files[artefact.MODEL_FILE]
-        if not record.engine and record.parent not in (source.sha256, sha256):
-            raise manifest.ManifestError(f"{folder} was made from another graph than {sibling}: export it again")
-        reference, labels = cached(cache, sha256, OnnxPredictor(sibling / artefact.MODEL_FILE), images, "FP32 ONNX")
+    if record.checkpoint != source.sha256:
+        raise ManifestError(f"{folder} was made from another checkpoint than {checkpoint}: export it again")
+    if images.labels:
+        images = labelled_as(images, source.meta.labels, checkpoint)
+    check_ancestors(str(folder), record, [folder.parent])
     gpu = installed()
-    if record.engine and (gpu is None or gpu.capability != record.engine["capability"]):
-        left = replace(record, verdict=artefact.NO_DEVICE)
+    if record.engine and (gpu is None or gpu.capability != record.engine.capability):
+        left = replace(record, proof=WITHOUT_DEVICE)
         left.write(folder)
         return left
-    candidate = _answers(folder, record, images, cache)
-    if not record.engine and record.recipe.get("scheme") != "cpu":
-        fp32 = candidate if record.recipe["precision"] == "fp32" else reference
-        record = _write_golden(folder, record, images, fp32)
-    comparison = compare(reference, candidate)
-    wanted = score(reference.probabilities, labels, images.labels)
-    got = score(candidate.probabilities, labels, images.labels)
-    kept = limits(record)
-    broken = kept.broken_by(comparison, wanted.top1 - got.top1)
-    proved = replace(
-        record,
-        accuracy={"top1": got.top1, "top5": got.top5, "images": got.images, "dataset": images.sha256},
-        parity={
-            **{
-                name: round(value, DIGITS) if name != "max_abs_dp" else value
-                for name, value in asdict(comparison).items()
-            },
-            "reference": "fp32" if record.engine or record.recipe["precision"] != "fp32" else "pytorch",
-            "top1_loss": round(wanted.top1 - got.top1, DIGITS),
-            "limits": kept.as_dict(),
-        },
-        verdict="failed: " + "; ".join(broken) if broken else manifest.PASSED,
-    )
+    reference = _reference(folder, record, source, images, cache)
+    with _runtime(folder, record) as runtime:
+        candidate = _answers(runtime, images, cache, folder.name)
+    if not record.engine and record.kind != FOR_PROCESSORS:
+        fp32 = candidate if record.kind == "fp32" else reference
+        record = _with_golden(folder, record, images, fp32.outputs)
+    proved = replace(record, proof=_prove(record, reference, candidate, images))
     proved.write(folder)
     return proved
 
 
-def _answers(folder: Path, record: manifest.Manifest, images: ImageSet, cache: Path) -> Outputs:
+def _reference(folder: Path, record: Manifest, source: Checkpoint, images: ImageSet, cache: Path) -> Answers:
+    """PyTorch's answers for the FP32 graph, and that graph's, proved, for all others."""
+    if record.kind == "fp32" and not record.engine:
+        return _answers(TorchPredictor(source.model, source.sha256), images, cache, "PyTorch")
+    for name, other in artefact.all_in(folder.parent).items():
+        if other.recipe and other.kind == "fp32" and not other.engine and other.checkpoint == record.checkpoint:
+            check_proved(f"{folder} is held against {folder.parent / name}, which", other)
+            with _runtime(folder.parent / name, artefact.read(folder.parent / name)) as runtime:
+                return _answers(runtime, images, cache, "FP32 ONNX")
+    raise ManifestError(f"there is no FP32 graph of the same checkpoint in {folder.parent}: `python -m export fp32`")
+
+
+@contextmanager
+def _runtime(folder: Path, record: Manifest) -> Iterator[Runtime]:
     path = folder / artefact.model_file(record)
-    key = record.files[path.name]
-    if not record.engine:
-        # A graph for other hardware is judged by its numbers and not by this CPU's kernels.
-        judged = OnnxPredictor(
-            path, literal=record.recipe.get("scheme") == "tensorrt" or record.recipe["precision"] == "fp8"
-        )
-        return cached(cache, key, judged, images, folder.name)[0]
+    if record.engine is None:
+        yield OnnxRuntime(path, literal=is_literal(record))
+        return
     from export.engines.provider import find  # noqa: PLC0415  only where there is a GPU
-    from export.runtimes.engine import EngineRunner  # noqa: PLC0415
+    from export.runtimes.engine import EngineRuntime  # noqa: PLC0415
 
     weights = folder / artefact.WEIGHTS_FILE
-    with EngineRunner(find(record.engine["provider"]), path, weights if weights.is_file() else None) as runner:
-        return cached(cache, key, runner, images, folder.name, runner.largest)[0]
+    with EngineRuntime(find(record.engine.provider), path, weights if weights.is_file() else None) as runtime:
+        yield runtime
 
 
-def _write_golden(folder: Path, record: manifest.Manifest, images: ImageSet, reference: Outputs) -> manifest.Manifest:
+def _answers(runtime: Runtime | TorchPredictor, images: ImageSet, cache: Path, name: str) -> Answers:
+    outputs, targets = cached(cache, predict_key(runtime.identity), runtime, images, name)
+    return Answers(outputs, targets if images.labels else None, runtime.identity)
+
+
+def _prove(record: Manifest, reference: Answers, candidate: Answers, images: ImageSet) -> Proof:
+    comparison = compare(reference.outputs, candidate.outputs, candidate.targets)
+    kept = limits(record)
+    verdict, reasons = verdict_on(comparison, kept)
+    accuracy = None
+    if candidate.targets is not None:
+        got = score(candidate.outputs.probabilities, candidate.targets, images.labels)
+        accuracy = Accuracy(got.top1, got.top5)
+    return Proof(
+        verdict=verdict,
+        reasons=reasons,
+        runtime=candidate.identity,
+        reference=reference.identity,
+        preprocessing=preprocessing_fingerprint(),
+        data=Data(images.name, images.sha256, len(images)),
+        comparison=comparison,
+        limits=kept,
+        accuracy=accuracy,
+    )
+
+
+def _with_golden(folder: Path, record: Manifest, images: ImageSet, reference: Outputs) -> Manifest:
     """Leave the batch beside the graph that proves its engines, wherever they are built."""
     chosen = np.linspace(0, len(images) - 1, min(golden.IMAGES, len(images))).astype(int)
     ((pixels, _),) = batches(images, len(chosen), indices=chosen, description=f"{folder.name} golden batch")
-    golden.write(folder / artefact.GOLDEN_FILE, pixels, Outputs(*(part[chosen] for part in reference)))
-    return replace(record, files=manifest.hashes(folder, sorted({*record.files, artefact.GOLDEN_FILE})))
+    batch = Outputs(*(part[chosen] for part in reference))
+    if golden.is_there(folder / artefact.GOLDEN_FILE, pixels, batch):
+        return record
+    with artefact.begin(folder) as draft:
+        draft.keep(*(name for name in record.files if name != artefact.GOLDEN_FILE))
+        golden.write(draft.path / artefact.GOLDEN_FILE, pixels, batch)
+        return draft.sealed_as(record)

@@ -1,6 +1,6 @@
 """A TensorRT engine at work: deserialised once, one execution context a profile, one CUDA stream, pinned host memory.
 
-The TensorRT Predictor and the ``tensorrt`` backend both run engines through this. Copies to and from the device are the
+The same class proves an engine and serves it. Copies to and from the device are the
 only ones: a batch is written once into pinned memory, and answers are read from it.
 """
 
@@ -16,19 +16,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client.contract import EMBEDDING, IMAGE, PROBABILITIES
-from alexnet_client.errors import AlexNetError, FileError
-from alexnet_client.outputs import Outputs
+from alexnet_client.contract import IMAGE
+from alexnet_client.files import sha256, sha256_of
+from alexnet_client.outputs import Identity, Outputs
+from export.engines.gpu import installed
 from export.engines.provider import Provider
-
-OUTPUTS = (PROBABILITIES.name, EMBEDDING.name)
-
-
-class RuntimeFailure(AlexNetError):
-    """No CUDA device, a driver that is too old, memory that ran out, or a plan of another GPU or version."""
+from export.runtimes.runtime import OUTPUTS, RuntimeFailure
 
 
-class EngineRunner:
+class EngineRuntime:
     """One engine on one GPU; use it in a ``with`` statement. Not for two threads at once."""
 
     def __init__(
@@ -42,12 +38,13 @@ class EngineRunner:
             cuda: ``cuda.bindings.runtime``, which is imported when it is not given.
 
         Raises:
-            FileError: there is no plan, or no graph of weights.
-            RuntimeFailure: it cannot run here; says why and what to do.
+            RuntimeFailure: there is no plan, or no graph of weights, or it cannot run here; says why and what to do.
         """
         for path in (plan, weights):
             if path is not None and not path.is_file():
-                raise FileError(f"there is no file {path}: build it with `python -m export engine`")
+                raise RuntimeFailure(f"there is no file {path}: build it with `python -m export engine`")
+        self._provider = provider
+        self._files = [path for path in (plan, weights) if path is not None]
         self._cuda = cuda or _cuda_runtime()
         self._check_device()
         trt = provider.trt
@@ -76,6 +73,19 @@ class EngineRunner:
             raise
 
     @property
+    def identity(self) -> Identity:
+        """Which library this is, on which GPU, and which plan it has loaded, with which weights."""
+        loaded = [sha256(path) for path in self._files]
+        gpu = installed()
+        return Identity(
+            name=self._provider.name,
+            version=self._provider.version,
+            model=loaded[0] if len(loaded) == 1 else sha256_of(" ".join(loaded)),
+            device=f"{gpu}, driver {gpu.driver}" if gpu else "cuda",
+            options={"cuda graphs": " ".join(map(str, self.recorded)) or "none"},
+        )
+
+    @property
     def largest(self) -> int:
         """The largest batch of any profile."""
         return max(most for _, most in self._profiles)
@@ -90,28 +100,28 @@ class EngineRunner:
         """Batch sizes that run as one CUDA graph."""
         return tuple(self._graphs)
 
-    def run(self, batch: NDArray[np.uint8], wanted: Sequence[str] = OUTPUTS) -> dict[str, NDArray[Any]]:
+    def run(self, pixels: NDArray[np.uint8], outputs: Sequence[str] = OUTPUTS) -> dict[str, NDArray[Any]]:
         """``uint8[N, 224, 224, 3]`` -> the wanted outputs by name, valid until the next call.
 
         Raises:
             RuntimeFailure: no profile takes N images, or the device refused.
         """
-        size = len(batch)
+        size = len(pixels)
         index = self._profile(size)
-        np.copyto(self._host[IMAGE.name][:size], batch)
+        np.copyto(self._host[IMAGE.name][:size], pixels)
         graph = self._graphs.get(size)
         if graph is not None:
             self._call("cudaGraphLaunch", graph, self._stream)
         else:
-            self._enqueue(index, size, wanted)
+            self._enqueue(index, size, outputs)
         self._call("cudaStreamSynchronize", self._stream)
-        return {name: self._host[name][:size] for name in wanted}
+        return {name: self._host[name][:size] for name in outputs}
 
-    def __call__(self, images: NDArray[np.uint8]) -> Outputs:
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """As a Predictor: any number of images, in batches of the largest profile."""
         parts = []
-        for start in range(0, len(images), self.largest):
-            answer = self.run(images[start : start + self.largest])
+        for start in range(0, len(pixels), self.largest):
+            answer = self.run(pixels[start : start + self.largest])
             parts.append([answer[name].copy() for name in OUTPUTS])
         return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

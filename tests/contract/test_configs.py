@@ -57,7 +57,15 @@ def test_precision_models(model: str) -> None:
     assert (got.backend, got.platform) == ("", "")  # the artefact decides
     assert got.dynamic_batching.default_queue_policy.max_queue_size > 0
     assert got.dynamic_batching.default_queue_policy.allow_timeout_override
+    assert [group.count for group in got.instance_group] == [2]  # one is free when a request arrives
     assert all(tuple(w.inputs[contract.IMAGE.name].dims) == contract.IMAGE.shape for w in got.model_warmup)
+
+
+def test_the_decoder_refuses_before_the_network_does() -> None:
+    decoder, network = config(contract.DECODER), config(contract.PRECISION_MODELS[0])
+    limits = [each.dynamic_batching.default_queue_policy.max_queue_size for each in (decoder, network)]
+    assert 0 < limits[0] < limits[1]
+    assert [group.count for group in decoder.instance_group] == [2]
 
 
 def test_precision_models_differ_in_their_name_only() -> None:

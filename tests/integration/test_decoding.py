@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from alexnet_client import AlexNetClient, InvalidImage
 from alexnet_client.preprocess import decode
@@ -70,16 +70,16 @@ def test_a_bad_image_is_refused_and_its_batch_mates_are_answered(server: LocalSe
         np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 
-def test_the_index_of_the_bad_one_among_many_is_named(server: LocalServer, built: Built) -> None:
+def test_the_bad_ones_among_many_are_named(server: LocalServer, built: Built) -> None:
     images = open_split(built.data, "test")
     files = [images.file(i) for i in range(64)]
-    files[45] = b"no image"
+    files[35], files[40] = b"no image", files[40][:100]
     with (
         AlexNetClient(server.grpc_url, "alexnet") as client,
-        pytest.raises(InvalidImage, match="image 45: got 8 bytes") as caught,
+        pytest.raises(InvalidImage, match="image 35: got 8 bytes .*; image 40: got a truncated") as caught,
     ):
         client.classify(files)
-    assert caught.value.index == 45
+    assert list(caught.value.images) == [35, 40]
 
 
 def test_refusals_are_counted_by_reason(server: LocalServer) -> None:
@@ -100,6 +100,10 @@ def test_refusals_are_counted_by_reason(server: LocalServer) -> None:
 
 
 def test_the_server_decodes_as_the_client_does(server: LocalServer, built: Built) -> None:
-    """One photograph-like JPEG: decoded on the server and decoded here, the same embedding."""
+    """One photograph-like JPEG, and Pillow images that no PNG file holds: the same embedding either way."""
+    sideways = Image.open(io.BytesIO(jpeg())).convert("CMYK")
+    sideways.getexif()[ExifTags.Base.Orientation] = 6
     with AlexNetClient(server.grpc_url, "alexnet") as files, AlexNetClient(server.grpc_url, "alexnet_int8") as tensors:
         np.testing.assert_array_equal(files.embed(jpeg()), tensors.embed(decode(jpeg())))
+        np.testing.assert_array_equal(files.embed(sideways), tensors.embed(sideways))
+        assert (files.embed(sideways) != files.embed(jpeg())).any()

@@ -22,14 +22,16 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
 
+from alexnet_client import AlexNetClient
 from alexnet_client.contract import EMBEDDING, IMAGE, MAX_BATCH, PROBABILITIES
-from deploy.pipeline.served_predictor import ServedPredictor
 from deploy.pipeline.stages import CAPABILITIES
 from deploy.serve.installation import find
 from deploy.serve.ports import free_ports
 from deploy.serve.server import LocalServer
 from export.artefacts import artefact, manifest
+from export.proof.proof import WITHOUT_DEVICE
 from tests import graphs
+from tests.artefacts import make_artefact
 from tests.conftest import ROOT, TESTING, Built, python
 from training import checkpoint
 from training.model import AlexNet
@@ -64,7 +66,7 @@ def test_one_command_builds_for_five_gpus_that_are_not_here(root: Path, artefact
         plan = artefacts / f"{graph}-{capability}" / "model.plan"
         assert float(megabytes) == pytest.approx(plan.stat().st_size / 1e6, abs=0.06)
         assert float(seconds) > 0
-        assert verdict == artefact.NO_DEVICE
+        assert verdict == str(WITHOUT_DEVICE)
         # Turing's tensor cores multiply INT8 matrices; RTX has no INT8 convolution for them, and says so.
         if graph == "int8-tensorrt" and capability == "sm75":
             assert precisions == "5 FP16, 3 INT8"
@@ -74,7 +76,7 @@ def test_one_command_builds_for_five_gpus_that_are_not_here(root: Path, artefact
         assert plan.stat().st_size / fp32 == pytest.approx(0.5 if graph == "fp16" else 0.25, abs=0.02)
         record = artefact.read(plan.parent)
         assert record.parent == artefact.read(artefacts / graph).files["model.onnx"]
-        assert record.engine["options"]["profiles"] == ["1:32:128"]
+        assert record.engine.options["profiles"] == ["1:32:128"]
 
 
 def test_a_second_run_has_nothing_to_do(root: Path, built: Built) -> None:
@@ -112,8 +114,8 @@ def test_a_repository_of_engines_is_the_contract(published: Path) -> None:
         (folder,) = (published / model).glob("[0-9]*")
         assert {path.name for path in folder.glob("*.plan")} == set(wanted.values())
         record = manifest.read(folder)
-        assert (record.verdict, record.accepted) == (artefact.NO_DEVICE, "no GPU in this test")
-        assert record.recipe["precision"] == precision
+        assert (str(record.proof), record.accepted) == (str(WITHOUT_DEVICE), "no GPU in this test")
+        assert record.precision == precision
 
 
 def test_without_a_gpu_the_graph_serves(published: Path, server: LocalServer, built: Built, tmp_path: Path) -> None:
@@ -122,7 +124,10 @@ def test_without_a_gpu_the_graph_serves(published: Path, server: LocalServer, bu
     with LocalServer(published, use_free_ports=True, work=tmp_path) as fallback:
         assert not fallback.refused
         assert "no GPU" in fallback.fallbacks["alexnet_int8"]
-        answers = [ServedPredictor(each.grpc_url, "alexnet_int8")(pixels) for each in (server, fallback)]
+        answers = []
+        for each in (server, fallback):
+            with AlexNetClient(each.grpc_url, "alexnet_int8") as client:
+                answers.append(client.infer(pixels))
     for one, other in zip(*answers, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -193,16 +198,7 @@ def small(tmp_path: Path) -> Callable[..., Path]:
             if change:
                 graphs.edited(path, change)
 
-        artefact.create(
-            tmp_path / "tiny",
-            model,
-            precision="fp32",
-            labels=["one", "two", "three"],
-            parent="0" * 64,
-            recipe={},
-            tools=(),
-            command="",
-        )
+        make_artefact(tmp_path / "tiny", "fp32", model)
         return tmp_path
 
     return write
@@ -268,7 +264,7 @@ def test_a_disk_that_is_full_leaves_nothing(artefacts: Path, tmp_path: Path) -> 
     )
     assert done.returncode == 1
     assert "free some or write elsewhere" in done.stderr
-    assert "fp16-sm89/model.plan" in done.stderr
+    assert "fp16-sm89" in done.stderr
     assert not (tmp_path / "fp16-sm89").exists()
 
 
@@ -298,7 +294,7 @@ def test_fp8_is_built_for_gpus_that_have_it(root: Path, built: Built, tmp_path: 
     assert set(rows) == {"sm89", "sm120"}
     for _, _, precisions, verdict in rows.values():
         # The first convolution's three channels are too few for FP8's kernels.
-        assert (precisions, verdict) == ("1 FP16, 7 FP8", artefact.NO_DEVICE)
+        assert (precisions, verdict) == ("1 FP16, 7 FP8", str(WITHOUT_DEVICE))
     refused(tmp_path, "engine", "fp8", "--gpu", "sm75", reason="for sm75", remedy="try another precision")
 
 

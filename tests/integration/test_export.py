@@ -16,12 +16,14 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from alexnet_client.errors import FileError
 from alexnet_client.files import sha256
 from export.artefacts import artefact, manifest
 from export.graphs.int8_onnx import layer_types, scales
 from export.proof.compare import compare
-from export.runtimes.onnx import OnnxPredictor
+from export.proof.proof import Proof
+from export.runtimes.onnx import OnnxRuntime
+from export.runtimes.runtime import RuntimeFailure
+from tests.artefacts import change
 from tests.conftest import ROOT, TESTING, Built, python
 from training.data.open import open_split
 
@@ -90,7 +92,7 @@ def test_the_tensorrt_scheme_is_symmetric(artefacts: Path) -> None:
 
 def test_any_batch_gives_the_same_answers(artefacts: Path, pixels: np.ndarray) -> None:
     for name in ("fp32", "int8-cpu"):
-        predictor = OnnxPredictor(artefacts / name / "model.onnx")
+        predictor = OnnxRuntime(artefacts / name / "model.onnx")
         together = predictor(pixels)
         alone = [predictor(pixels[i : i + 1]) for i in range(len(pixels))]
         for part, whole in zip(zip(*alone, strict=True), together, strict=True):
@@ -99,21 +101,23 @@ def test_any_batch_gives_the_same_answers(artefacts: Path, pixels: np.ndarray) -
 
 def test_fp16_and_the_tensorrt_scheme_keep_to_their_limits(artefacts: Path) -> None:
     records = [artefact.read(artefacts / name) for name in ("fp16", "int8-tensorrt")]
-    assert [record.verdict for record in records] == ["passed", "passed"]
-    assert [record.parity["reference"] for record in records] == ["fp32", "fp32"]
-    assert records[0].parity["max_abs_dp"] <= 5e-3
-    assert records[1].parity["cosine"] >= 0.99
+    assert [str(record.proof) for record in records] == ["passed", "passed"]
+    assert [record.proof.reference.model for record in records] == [
+        artefact.read(artefacts / "fp32").files["model.onnx"]
+    ] * 2
+    assert records[0].proof.comparison.max_abs_dp <= 5e-3
+    assert records[1].proof.comparison.cosine >= 0.99
 
 
 def test_manifests_tell_where_everything_comes_from(artefacts: Path, built: Built) -> None:
     fp32, int8 = artefact.read(artefacts / "fp32"), artefact.read(artefacts / "int8-cpu")
     assert fp32.parent == sha256(built.checkpoint / "model.safetensors")
     assert int8.parent == fp32.files["model.onnx"]
-    assert int8.recipe["calibration"]["images"] == 512
-    assert len(int8.recipe["calibration"]["pixels_sha256"]) == 64
-    assert int8.accuracy["images"] == 10 * TESTING
-    assert int8.parity["agreement"] >= 98
-    assert int8.parity["cosine"] >= 0.99
+    assert int8.recipe.calibration.images == 512
+    assert len(int8.recipe.calibration.pixels_sha256) == 64
+    assert int8.proof.data.images == 10 * TESTING
+    assert int8.proof.comparison.agreement >= 98
+    assert int8.proof.comparison.cosine >= 0.99
     assert "onnxruntime" in int8.versions
     assert int8.command.startswith("python -m export int8 --scheme cpu")
 
@@ -154,10 +158,7 @@ def test_a_worse_artefact_fails_its_proof_and_is_not_published(built: Built, art
     ]
     scale.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * 3, scale.name))
     onnx.save(graph, target / "int8-cpu/model.onnx")
-    record = manifest.read(target / "int8-cpu")
-    from dataclasses import replace
-
-    replace(record, files=manifest.hashes(target / "int8-cpu", record.files), verdict="?").write(target / "int8-cpu")
+    change(target / "int8-cpu", proof=Proof())
     where = ["--checkpoint", built.checkpoint, "--data", built.data, "--output", target, "--predictions", tmp_path]
     done = python("export", "verify", "int8-cpu", *where, "--predictions", built.predictions, status=1)
     assert "failed: top-1 agreement is" in done.stdout
@@ -204,15 +205,15 @@ def test_data_of_other_classes_proves_nothing(built: Built, artefacts: Path, tmp
     Image.new("RGB", (30, 30)).save(tmp_path / "test/cat/1.png")
     where = ["--checkpoint", built.checkpoint, "--data", tmp_path, "--output", artefacts]
     done = python("export", "verify", "fp32", *where, "--predictions", built.predictions, status=1)
-    assert "knows the classes" in done.stderr
-    assert "has cat: want the same ones" in done.stderr
+    assert "has cat, " in done.stderr
+    assert "want folders named by these labels or by ImageNet's WordNet ids" in done.stderr
 
 
 def test_comparing_a_graph_with_itself_finds_nothing(artefacts: Path, pixels: np.ndarray) -> None:
-    predictor = OnnxPredictor(artefacts / "fp32/model.onnx")
+    predictor = OnnxRuntime(artefacts / "fp32/model.onnx")
     assert compare(predictor(pixels), predictor(pixels)).max_abs_dp == 0
-    with pytest.raises(FileError, match="export it first"):
-        OnnxPredictor(artefacts / "fp8/model.onnx")
+    with pytest.raises(RuntimeFailure, match="export it first"):
+        OnnxRuntime(artefacts / "fp8/model.onnx")
 
 
 def test_help_teaches() -> None:

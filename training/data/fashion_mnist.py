@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import urllib.request
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from alexnet_client.files import atomic_path, sha256_of
 from alexnet_client.preprocess import preprocess
-from training.data.image_set import DataError
+from training.data.image_set import DataError, Reader
 
 LABELS = (
     "T-shirt/top",
@@ -104,13 +105,21 @@ class FashionMnist:
         return len(self._pixels)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        return preprocess(Image.fromarray(self._pixels[index])), int(self.targets[index])
+        return self.reader(index)(), int(self.targets[index])
+
+    def reader(self, index: int) -> Reader:
+        """Holds the 28 x 28 image."""
+        return partial(_enlarged, self._pixels[index])
 
     def file(self, index: int) -> bytes:
         """The 28 x 28 image as a PNG file."""
         file = io.BytesIO()
         Image.fromarray(self._pixels[index]).save(file, "PNG")
         return file.getvalue()
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return preprocess(Image.fromarray(pixels))
 
 
 def _read(folder: Path, name: str) -> bytes:

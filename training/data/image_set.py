@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,10 @@ from alexnet_client.errors import AlexNetError
 
 class DataError(AlexNetError):
     """A data set that is missing, damaged or not to be had."""
+
+
+#: Gives the pixels of one image, ``uint8[224, 224, 3]``. It is small, and can be sent to another process.
+Reader: TypeAlias = Callable[[], NDArray[np.uint8]]
 
 
 class ImageSet(Protocol):
@@ -33,22 +36,11 @@ class ImageSet(Protocol):
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         """Image ``index``, preprocessed, ``uint8[224, 224, 3]``, and its label."""
 
+    def reader(self, index: int) -> Reader:
+        """What reads image ``index``, here or in a worker.
+
+        Calling it raises :class:`DataError` or :class:`alexnet_client.errors.FileError`: the image cannot be read.
+        """
+
     def file(self, index: int) -> bytes:
         """Image ``index`` as a file, as a user would send it."""
-
-
-def check_labels(images: ImageSet, labels: Sequence[str], whose: Path) -> None:
-    """Check that a data set's classes are those that a network knows, in the same order.
-
-    Raises:
-        DataError: they are others; shows both.
-    """
-    if tuple(images.labels) != tuple(labels):
-        raise DataError(
-            f"{whose} knows the classes {_some(labels)}, {images.name} has {_some(images.labels)}: "
-            "want the same ones, give --data"
-        )
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:3]) + (f"... ({len(labels):,})" if len(labels) > 3 else "")

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from alexnet_client.errors import AlexNetError
 from alexnet_client.files import atomic_path
-from training.fit.distributed import Group
-from training.fit.examples import Examples
+from training.fit.examples import Examples, Split
+from training.fit.run import Run
 from training.recipe import Recipe
 
 STATE_FILE = "state.pt"
@@ -53,43 +53,35 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def fit(
-    module: nn.Module,
-    training: Examples,
-    validation: Examples,
-    recipe: Recipe,
-    group: Group,
-    state: Path,
-    metrics: Path,
-) -> list[Epoch]:
+def fit(module: nn.Module, split: Split, run: Run) -> list[Epoch]:
     """Train ``module`` (inputs -> logits) in place.
 
-    Args:
-        state: folder of the training state, written after every epoch and read when it is there. Order, dropout and
-            augmentation of an epoch depend on the seed and the epoch alone, so a resumed run ends with the same bits.
-        metrics: JSON lines, one an epoch.
+    The training state is written after every epoch and read when it is there. Order, dropout and augmentation of an
+    epoch depend on the seed and the epoch alone, so a resumed run ends with the same bits.
 
     Raises:
         TrainingError: fewer training images than one batch, a batch that the group cannot share, or a loss that is
             not finite.
-        OSError: the state could not be written.
+        training.data.image_set.DataError: an image cannot be read any more.
+        alexnet_client.errors.FileError: the state could not be written.
     """
-    if recipe.batch_size % group.size or len(training) < recipe.batch_size:
+    recipe, group = run.recipe, run.group
+    if recipe.batch_size % group.size or len(split.training) < recipe.batch_size:
         raise TrainingError(
             f"batch_size is {recipe.batch_size}: want a multiple of {group.size} processes, and at most the "
-            f"{len(training)} training images"
+            f"{len(split.training)} training images"
         )
     module.to(group.device)
     optimiser = torch.optim.SGD(
         module.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
     )
-    history = _resume(module, optimiser, group, state)
+    history = _resume(module, optimiser, run)
     parallel = group.wrap(module)
     for number in range(len(history), recipe.epochs):
-        epoch = _epoch(parallel, optimiser, number, training, validation, recipe, group)
+        epoch = _epoch(parallel, optimiser, number, split, run)
         history.append(epoch)
         if group.first:
-            with atomic_path(state / STATE_FILE) as partial:
+            with atomic_path(run.state / STATE_FILE) as partial:
                 torch.save(
                     {
                         "module": module.state_dict(),
@@ -98,10 +90,10 @@ def fit(
                     },
                     partial,
                 )
-            write_metrics(metrics, history)
+            write_metrics(run.metrics, history)
         group.wait()
     if group.first:
-        write_metrics(metrics, history)  # a kill may have come between the last state and its line
+        write_metrics(run.metrics, history)  # a kill may have come between the last state and its line
     module.eval()
     return history
 
@@ -117,41 +109,37 @@ def write_metrics(path: Path, history: Sequence[Epoch]) -> None:
         partial.write_text("".join(json.dumps(vars_of(epoch)) + "\n" for epoch in history))
 
 
-def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, group: Group, state: Path) -> list[Epoch]:
-    if not (state / STATE_FILE).is_file():
+def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, run: Run) -> list[Epoch]:
+    path = run.state / STATE_FILE
+    if not path.is_file():
         return []
-    known = torch.load(state / STATE_FILE, map_location=group.device, weights_only=True)
+    known = torch.load(path, map_location=run.group.device, weights_only=True)
     module.load_state_dict(known["module"])
     optimiser.load_state_dict(known["optimiser"])
     history = [Epoch(**values) for values in known["history"]]
-    if group.first:
+    if run.group.first:
         tqdm.write(f"resuming after epoch {len(history)}")
     return history
 
 
-def _epoch(
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    number: int,
-    training: Examples,
-    validation: Examples,
-    recipe: Recipe,
-    group: Group,
-) -> Epoch:
+def _epoch(module: nn.Module, optimiser: torch.optim.Optimizer, number: int, split: Split, run: Run) -> Epoch:
+    recipe, group = run.recipe, run.group
     started = time.monotonic()
     torch.manual_seed(recipe.seed * 1_000_003 + number * 1009 + group.rank)
+    # The same in every process of the group: what happens to an image does not depend on who reads it.
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
-    order = torch.randperm(len(training), generator=generator)
-    steps = len(training) // recipe.batch_size
+    order = torch.randperm(len(split.training), generator=generator)
+    steps = len(split.training) // recipe.batch_size
     mine = [group.share(order[i * recipe.batch_size : (i + 1) * recipe.batch_size]) for i in range(steps)]
     sums, rate = [0.0, 0.0, 0.0], 0.0
-    bar = tqdm(training.read(mine), f"epoch {number + 1}/{recipe.epochs}", steps, unit="batch", disable=not group.first)
+    examples = split.training.read(mine, generator)
+    bar = tqdm(examples, f"epoch {number + 1}/{recipe.epochs}", steps, unit="batch", disable=not group.first)
     module.train()
     for step, (inputs, targets) in enumerate(bar):
         rate = learning_rate(recipe, number * steps + step, recipe.epochs * steps)
         for parameters in optimiser.param_groups:
             parameters["lr"] = rate
-        loss, right = _forward(module, inputs, targets, recipe, group.device)
+        loss, right = _forward(module, inputs, targets, run)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {number + 1}, step {step}: lower lr ({recipe.lr})")
         optimiser.zero_grad()
@@ -164,7 +152,7 @@ def _epoch(
         )
     loss_sum, right_sum, seen = group.total(sums)
     trained = time.monotonic() - started
-    validation_loss, validation_accuracy = _validate(module, validation, recipe, group)
+    validation_loss, validation_accuracy = _validate(module, split.validation, run)
     if group.first and validation_accuracy is not None:
         tqdm.write(f"epoch {number + 1}: validation loss {validation_loss:.3f}, accuracy {validation_accuracy:.2f} %")
     return Epoch(
@@ -179,30 +167,27 @@ def _epoch(
     )
 
 
-def _validate(
-    module: nn.Module, validation: Examples, recipe: Recipe, group: Group
-) -> tuple[float | None, float | None]:
+def _validate(module: nn.Module, validation: Examples, run: Run) -> tuple[float | None, float | None]:
     if not len(validation):
         return None, None
-    mine = group.share(torch.arange(len(validation)))
-    parts = list(torch.split(mine, recipe.batch_size)) if len(mine) else []
+    mine = run.group.share(torch.arange(len(validation)))
+    parts = list(torch.split(mine, run.recipe.batch_size)) if len(mine) else []
     sums = [0.0, 0.0, 0.0]
     bare = getattr(module, "module", module)  # without DistributedDataParallel, whose ranks may differ in steps here
     bare.eval()
     with torch.inference_mode():
-        for inputs, targets in validation.read(parts):
-            loss, right = _forward(bare, inputs, targets, recipe, group.device)
+        for inputs, targets in validation.read(parts, torch.Generator()):
+            loss, right = _forward(bare, inputs, targets, run)
             sums = [a + b for a, b in zip(sums, (loss.item() * len(targets), right, len(targets)), strict=True)]
-    loss_sum, right_sum, seen = group.total(sums)
+    loss_sum, right_sum, seen = run.group.total(sums)
     return loss_sum / seen, 100 * right_sum / seen
 
 
-def _forward(
-    module: nn.Module, inputs: Tensor, targets: Tensor, recipe: Recipe, device: torch.device
-) -> tuple[Tensor, float]:
+def _forward(module: nn.Module, inputs: Tensor, targets: Tensor, run: Run) -> tuple[Tensor, float]:
+    device = run.group.device
     inputs, targets = inputs.to(device), targets.to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.autocast(device)):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.bf16):
         logits = module(inputs)
-    smoothing = recipe.label_smoothing if module.training else 0.0
+    smoothing = run.recipe.label_smoothing if module.training else 0.0
     loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
     return loss, float((logits.argmax(1) == targets).sum())

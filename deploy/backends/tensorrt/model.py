@@ -13,9 +13,11 @@ import triton_python_backend_utils as pb_utils
 from alexnet_client.errors import AlexNetError
 from deploy.backends.batching import answer, collect
 from deploy.backends.metrics import EngineMetrics, Metrics
+from deploy.backends.turns import Turns
 from export.artefacts import artefact, manifest
 from export.engines import gpu, plans, provider
-from export.runtimes.engine import EngineRunner, RuntimeFailure
+from export.runtimes.engine import EngineRuntime
+from export.runtimes.runtime import RuntimeFailure
 
 
 class TritonPythonModel:
@@ -44,30 +46,33 @@ class TritonPythonModel:
                 raise RuntimeFailure(f"{folder} has no engine: publish one")
             weights = folder / artefact.WEIGHTS_FILE
             library = provider.find(plan.provider)
-            self._runner = EngineRunner(
+            self._runtime = EngineRuntime(
                 library, folder / plan.file, weights if weights.is_file() else None, _hot(config)
             )
         except AlexNetError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self._input = config["input"][0]["name"]
         name, version = args["model_name"], args["model_version"]
+        self._turns = Turns(name)
         self._metrics = Metrics(name, version)
-        self._facts = EngineMetrics(name, version, library, folder / plan.file, self._runner.device_memory)
+        self._facts = EngineMetrics(name, version, library, folder / plan.file, self._runtime.device_memory)
 
     def execute(self, requests):
         """One run for all the requests of a dynamic batch."""
         batch, sizes, wanted = collect(requests, self._input)
-        started = time.perf_counter()
-        try:
-            outputs = self._runner.run(batch, wanted)
-        except RuntimeFailure as error:
-            raise pb_utils.TritonModelException(str(error)) from error
-        self._metrics.observe(len(batch), time.perf_counter() - started)
+        with self._turns.mine():
+            started = time.perf_counter()
+            try:
+                outputs = self._runtime.run(batch, wanted)
+            except RuntimeFailure as error:
+                raise pb_utils.TritonModelException(str(error)) from error
+            seconds = time.perf_counter() - started
+        self._metrics.observe(len(batch), seconds)
         return answer(requests, sizes, outputs)
 
     def finalize(self):
         """Free device and host memory."""
-        self._runner.close()
+        self._runtime.close()
 
 
 def _hot(config):

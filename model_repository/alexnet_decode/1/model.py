@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from alexnet_client import refusal
 from alexnet_client.contract import DECODE_SECONDS, DECODED_TOTAL, ENCODED, IMAGE, REJECTED_TOTAL
 from alexnet_client.preprocess import REASONS, UndecodableImage, decode
 
@@ -35,17 +36,17 @@ class TritonPythonModel:
         return [self._answer([future.result() for future in request]) for request in pending]
 
     def _answer(self, results):
-        problems = []
-        for index, (_, error, seconds) in enumerate(results):
+        bad = {}
+        for place, (_, error, seconds) in enumerate(results):
             self._seconds.observe(seconds)
             if error is None:
                 self._decoded.increment(1)
             else:
                 self._rejected[error.reason].increment(1)
-                problems.append(f"image {index}: {error}" if len(results) > 1 else str(error))
-        if problems:
+                bad[place] = str(error)
+        if bad:
             return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError("; ".join(problems), pb_utils.TritonError.INVALID_ARG)
+                error=pb_utils.TritonError(refusal.message(bad), pb_utils.TritonError.INVALID_ARG)
             )
         stacked = np.stack([pixels for pixels, _, _ in results])
         return pb_utils.InferenceResponse([pb_utils.Tensor(IMAGE.name, stacked)])

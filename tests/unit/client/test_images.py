@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet_client import InvalidImage, contract
-from alexnet_client._images import as_file, as_list, as_pixels
+from alexnet_client import InvalidRequest, contract
+from alexnet_client._images import Unusable, as_file, as_list, as_pixels
 from alexnet_client.preprocess import REASONS, UndecodableImage, decode, preprocess
 
 GENERATOR = np.random.default_rng(0)
@@ -148,51 +148,76 @@ def test_mutated_files_are_decoded_or_refused_and_nothing_else(source: bytes, ed
         assert "\n" not in str(error)
 
 
-def test_paths_bytes_pictures_and_arrays_are_the_same_image(tmp_path: Path) -> None:
+def test_every_way_to_hand_over_an_image_is_the_same_image(tmp_path: Path) -> None:
     image = photograph()
     path = tmp_path / "image.png"
     path.write_bytes(data := encoded(image))
-    for given_as in (path, str(path), data, image, np.asarray(image)):
-        np.testing.assert_array_equal(as_pixels(given_as, 0), preprocess(image))
-    assert as_file(path, 0) == data
-    np.testing.assert_array_equal(decode(as_file(np.asarray(image), 0)), preprocess(image))
+    buffer = memoryview(bytearray(data))
+    for given_as in (path, str(path), data, bytearray(data), buffer, image, np.asarray(image)):
+        np.testing.assert_array_equal(as_pixels(given_as), preprocess(image))
+        np.testing.assert_array_equal(decode(as_file(given_as)), preprocess(image))
+    for make in (as_pixels, lambda file: decode(as_file(file))):
+        with path.open("rb") as file:
+            np.testing.assert_array_equal(make(file), preprocess(image))
+        np.testing.assert_array_equal(make(io.BytesIO(data)), preprocess(image))
+    assert as_file(path) == as_file(bytearray(data)) == data
 
 
-def test_ready_pixels_are_taken_as_they_are_and_not_sent_as_a_file() -> None:
+def test_ready_pixels_arrive_as_they_are_whoever_decodes() -> None:
     ready = GENERATOR.integers(0, 255, (224, 224, 3), np.uint8)
-    assert as_pixels(ready, 0) is ready
-    with pytest.raises(InvalidImage, match="image 4: .*use alexnet_int8, alexnet_fp16 or alexnet_fp32"):
-        as_file(ready, 4)
+    assert as_pixels(ready) is ready
+    np.testing.assert_array_equal(decode(as_file(ready)), ready)
+
+
+def test_a_grey_array_is_the_pillow_image_of_it_at_any_size() -> None:
+    for side in (224, 256, 300):
+        grey = GENERATOR.integers(0, 255, (side, side), np.uint8)
+        for make in (as_pixels, as_file):
+            np.testing.assert_array_equal(make(grey), make(Image.fromarray(grey)))
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "message"),
     [
-        np.zeros((0, 10, 3), np.uint8),
-        np.zeros((0,), np.uint8),
-        np.zeros((10, 10, 3), np.float32),
-        np.zeros((10, 10, 4), np.uint8),
-        np.zeros((3, 224, 224), np.uint8),
-        np.zeros((2, 10, 10, 3), np.uint8),
-        17,
-        None,
-        "no/such/file.png",
-        b"",
+        (np.zeros((0, 10, 3), np.uint8), r"uint8\[0, 10, 3\]: want"),
+        (np.zeros((0,), np.uint8), "want uint8"),
+        (np.zeros((10, 10, 3), np.float32), r"float32\[10, 10, 3\]: want uint8"),
+        (np.zeros((10, 10, 4), np.uint8), "want uint8"),
+        (np.zeros((3, 224, 224), np.uint8), "want uint8"),
+        (np.zeros((2, 10, 10, 3), np.uint8), "want uint8"),
+        (17, "got a int: want a path"),
+        (None, "got a NoneType: want a path"),
+        ("no/such/file.png", "No such file .* can be read"),
+        ("\0", "null byte"),
+        (io.StringIO("text"), "open it with mode 'rb'"),
+        (bytearray(contract.MAX_ENCODED_BYTES + 1), "at most 20,971,520 are accepted"),
     ],
-    ids=repr,
+    ids=lambda value: str(value)[:20],
 )
-def test_what_is_no_image_is_named_by_its_place(bad) -> None:
-    with pytest.raises(InvalidImage, match="image 9") as caught:
-        as_pixels(bad, 9)
-    assert caught.value.index == 9
-    if not isinstance(bad, bytes):
-        with pytest.raises(InvalidImage, match="image 9"):
-            as_file(bad, 9)
+def test_what_is_no_image_is_refused_before_it_travels(bad, message: str) -> None:
+    for make in (as_pixels, as_file):
+        with pytest.raises((Unusable, UndecodableImage), match=message):
+            make(bad)
+
+
+def test_a_closed_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(PNG)
+    with (tmp_path / "a").open("rb") as file:
+        pass
+    with pytest.raises(Unusable, match="closed file"):
+        as_file(file)
 
 
 def test_one_image_is_a_list_of_one() -> None:
     image = np.zeros((10, 12, 3), np.uint8)
-    for one in ("a.png", b"x", Path("a.png"), Image.new("L", (2, 2)), image, image[:, :, 0]):
-        assert len(as_list(one)) == 1
+    for one in (
+        "a.png", b"x", bytearray(b"xy"), memoryview(b"xy"), io.BytesIO(b"xy\nz"), Path("a.png"), Image.new("L", (2, 2)),
+        image, image[:, :, 0],
+    ):  # fmt: skip
+        (only,) = as_list(one)
+        assert only is one
     assert len(as_list(np.zeros((5, 10, 12, 3), np.uint8))) == 5
     assert as_list(iter(["a", "b"])) == ["a", "b"]
+    for none in (17, None):
+        with pytest.raises(InvalidRequest, match="for images: want a path"):
+            as_list(none)

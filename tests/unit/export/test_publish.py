@@ -3,15 +3,15 @@
 import errno
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from export import publish
 from export.artefacts import artefact, manifest
+from export.proof.proof import Proof, Verdict
 from export.publish import PublishError
-from tests.artefacts import LABELS, make_artefact
+from tests.artefacts import LABELS, change, make_artefact
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_same_again_changes_nothing_and_something_new_is_a_new_version(tmp_p
 
 
 def test_what_is_not_proved_is_refused(tmp_path: Path, folders: list[Path]) -> None:
-    replace(artefact.read(folders[1]), verdict="failed: top-1 is 2 points lower").write(folders[1])
+    change(folders[1], proof=Proof(Verdict.FAILED, ("top-1 is 2 points lower",)))
     with pytest.raises(PublishError, match=r"int8-cpu may not be published.*2 points lower"):
         publish.publish(tmp_path / "repository", folders, "int8")
     assert not (tmp_path / "repository").exists()
@@ -64,6 +64,54 @@ def test_what_was_changed_after_its_proof_is_refused(tmp_path: Path, folders: li
     (folders[1] / "model.onnx").write_bytes(b"eight bitz")
     with pytest.raises(manifest.ManifestError, match=r"model\.onnx was changed after it was proved"):
         publish.publish(tmp_path / "repository", folders, "int8")
+
+
+def test_what_changes_between_the_check_and_the_copy_is_not_published(
+    tmp_path: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copyfile = shutil.copyfile
+
+    def late(source: Path, target: Path) -> None:
+        if source == folders[1] / "model.onnx":
+            source.write_bytes(b"other bits")
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", late)
+    with pytest.raises(manifest.ManifestError, match=r"int8-cpu/model\.onnx was changed after it was proved"):
+        publish.publish(tmp_path / "repository", folders, "int8")
+    assert not (tmp_path / "repository").exists()
+
+
+def test_steps_without_weights_have_proofs_of_their_own(tmp_path: Path, folders: list[Path]) -> None:
+    publish.publish(tmp_path / "repository", folders, "int8")
+    decoder, ensemble = (manifest.read(tmp_path / "repository" / name / "1") for name in ("alexnet_decode", "alexnet"))
+    assert decoder.proof.checks == ("its inputs and outputs are the contract's", "model.py is Python")
+    assert ensemble.needs == ("alexnet_decode", "alexnet_int8")
+    assert "it asks alexnet_decode and then alexnet_int8" in ensemble.proof.checks
+    assert "it has a label for each class" in ensemble.proof.checks
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("alexnet_decode/config.pbtxt", "TYPE_UINT8", "TYPE_FP32", "want those of the contract"),
+        ("alexnet_decode/config.pbtxt", "224, 224, 3", "227, 227, 3", "has shape"),
+        ("alexnet/config.pbtxt", '"alexnet_decode"', '"alexnet_encode"', "asks alexnet_encode, alexnet_int8: want"),
+        ("alexnet/config.pbtxt", "max_batch_size", "maximum", "is no model configuration"),
+        ("alexnet_decode/1/model.py", "import os", "import", "is no Python"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_not_published(
+    tmp_path: Path, folders: list[Path], file: str, old: str, new: str, message: str
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(publish.SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (source / file).read_text()
+    assert old in text
+    (source / file).write_text(text.replace(old, new, 1))
+    with pytest.raises(manifest.ManifestError, match=message):
+        publish.publish(tmp_path / "repository", folders, "int8", source=source)
+    assert not (tmp_path / "repository").exists()
 
 
 def test_what_does_not_belong_together_is_refused(tmp_path: Path, folders: list[Path]) -> None:

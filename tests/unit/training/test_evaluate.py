@@ -11,6 +11,7 @@ from training import checkpoint
 from training.checkpoint import CheckpointError, Meta
 from training.evaluate import score, write
 from training.model import AlexNet
+from training.pictures import draw_confusion
 
 LABELS = [f"class {i}" for i in range(7)]
 
@@ -33,7 +34,9 @@ def test_an_evaluation_is_written_as_figures_and_picture(tmp_path: Path) -> None
     for classes in (7, 30):  # a table one can read, and one too large for that
         probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), 50).astype(np.float32)
         names = [f"class {i}" for i in range(classes)]
-        write(score(probabilities, np.arange(50) % classes, names), tmp_path)
+        evaluation = score(probabilities, np.arange(50) % classes, names)
+        write(evaluation, tmp_path / "evaluation.json")
+        draw_confusion(evaluation, tmp_path / "confusion.png")
         assert json.loads((tmp_path / "evaluation.json").read_text())["images"] == 50
         assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
 

@@ -31,6 +31,12 @@ def public() -> dict[str, torch.Tensor]:
     return AlexNet().state_dict()
 
 
+@pytest.fixture(scope="module")
+def refusing() -> AlexNet:
+    """A network of two classes, for weights that it does not take."""
+    return AlexNet(classes=2)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_public_weights_load_as_they_are(tmp_path: Path, public, suffix: str) -> None:
     path = tmp_path / f"alexnet{suffix}"
@@ -116,13 +122,82 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path, name: str) -> None:
         start.read(tmp_path / name)
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(tmp_path: Path, refusing: AlexNet) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     with pytest.raises(WeightsError, match="weights of another network: conv1.weight"):
-        start.initialise(AlexNet(classes=2), str(tmp_path / "resnet.pth"))
+        start.initialise(refusing, str(tmp_path / "resnet.pth"))
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="no dictionary of tensors"):
         start.read(tmp_path / "list.pth")
+
+
+def spoiled(value: torch.Tensor, number: float) -> torch.Tensor:
+    value = value.clone()
+    value[0] = number
+    return value
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda bias: spoiled(bias, float("nan")), "has 1 values of 64 that are NaN or infinite"),
+        (lambda bias: spoiled(bias, float("-inf")), "has 1 values of 64 that are NaN or infinite"),
+        (lambda bias: spoiled(bias.double(), 1e300), "has 1 values of 64 that are NaN or infinite"),
+        (lambda bias: bias.long(), r"is of torch\.int64"),
+        (lambda bias: bias.bool(), r"is of torch\.bool"),
+        (lambda bias: bias.to(torch.complex64), r"is of torch\.complex64"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(
+    tmp_path: Path, refusing: AlexNet, suffix: str, change, message: str
+) -> None:
+    path = tmp_path / f"alexnet{suffix}"
+    weights = {"features.0.weight": torch.zeros(64, 3, 11, 11), "features.0.bias": change(torch.zeros(64))}
+    torch.save(weights, path) if suffix == ".pth" else save_file(weights, path)
+    with pytest.raises(WeightsError, match=rf"features\.0\.bias {message}: want finite floats") as caught:
+        start.initialise(refusing, str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"features.0.bias": torch.zeros(64).to_sparse()}, r"features\.0\.bias is sparse \(torch\.sparse_coo\)"),
+        ({0: torch.zeros(64)}, "has a tensor named 0"),
+        ({"classifier.6.bias": torch.tensor(1.0)}, r"of another network: classifier\.6\.bias"),
+        ({"classifier.6.bias": torch.zeros(3, 2)}, r"of another network: classifier\.6\.bias"),
+        ({"classifier.6.weight": torch.zeros(3, 4096)}, r"of another network: classifier\.6\.weight"),
+        ({"features.0.weight": torch.zeros(64, 3, 11, 11)}, r"holds half of features\.0"),
+        ({"features.0.weight": torch.zeros(64, 5, 11, 11), "features.0.bias": torch.zeros(64)}, "another network"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_in_one_line(
+    tmp_path: Path, refusing: AlexNet, weights, message: str
+) -> None:
+    torch.save(weights, tmp_path / "alexnet.pth")
+    with pytest.raises(WeightsError, match=message) as caught:
+        start.initialise(refusing, str(tmp_path / "alexnet.pth"))
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision_is_a_float(tmp_path: Path, public) -> None:
+    half = public["classifier.6.weight"].half()
+    torch.save({"classifier.6.weight": half}, tmp_path / "alexnet.pth")
+    (got,) = start.read(tmp_path / "alexnet.pth").values()
+    assert got.dtype == torch.float32
+    assert torch.equal(got, half.float())
+
+
+def test_a_start_is_known_by_its_contents(tmp_path: Path) -> None:
+    path = tmp_path / "alexnet.pth"
+    path.write_bytes(b"one")
+    before = start.identity(str(path))
+    path.write_bytes(b"two")
+    assert start.identity(str(path)) != before
+    assert start.identity("scratch") == "scratch"
+    with pytest.raises(WeightsError, match="there is no weights file .*nowhere"):
+        start.identity(str(tmp_path / "nowhere"))
 
 
 def test_the_convolutions_fit_one_variant_only() -> None:

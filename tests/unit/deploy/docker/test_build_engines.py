@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alexnet_client.contract import IMAGE
+from alexnet_client.outputs import Identity, Outputs
 from deploy.docker import build_engines
 from deploy.serve import repository
 from export.artefacts import artefact, manifest
@@ -17,8 +17,10 @@ from export.engines import build as build_engine
 from export.engines import provider
 from export.engines.gpu import Gpu
 from export.proof import golden
-from export.runtimes.onnx import OnnxPredictor
+from export.proof.proof import Proof
+from export.runtimes.onnx import OnnxRuntime
 from tests import graphs
+from tests.artefacts import change, make_artefact
 
 ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
 
@@ -26,21 +28,10 @@ ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
     """A verified FP16 graph, with its golden batch."""
-    folder = tmp_path / "artefacts" / "fp16"
-    record = artefact.create(
-        folder,
-        lambda path: graphs.tiny(path, half=True),
-        precision="fp16",
-        labels=["cat", "dog", "owl"],
-        parent="c0ffee",
-        recipe={"checkpoint": "c0ffee"},
-        tools=["onnx"],
-        command="",
-    )
+    folder = make_artefact(tmp_path / "artefacts" / "fp16", "fp16", lambda path: graphs.tiny(path, half=True))
     images = np.random.default_rng(0).integers(0, 256, (4, *IMAGE.shape), np.uint8)
-    golden.write(folder / artefact.GOLDEN_FILE, images, OnnxPredictor(folder / artefact.MODEL_FILE)(images))
-    files = manifest.hashes(folder, [*record.files, artefact.GOLDEN_FILE])
-    replace(record, files=files, verdict=manifest.PASSED).write(folder)
+    golden.write(folder / artefact.GOLDEN_FILE, images, OnnxRuntime(folder / artefact.MODEL_FILE)(images))
+    change(folder)
     return folder
 
 
@@ -48,19 +39,22 @@ class Machine:
     """What runs here, and how often an engine was run."""
 
     def __init__(self, graph: Path) -> None:
-        self.answers = OnnxPredictor(graph / artefact.MODEL_FILE)
+        self.answers = OnnxRuntime(graph / artefact.MODEL_FILE)
         self.wrong = 0.0
         self.proofs = 0
 
     @contextmanager
     def runner(self, *_: object):  # type: ignore[no-untyped-def]
         self.proofs += 1
+        yield self
 
-        def run(images: np.ndarray):  # type: ignore[no-untyped-def]
-            answers = self.answers(images)
-            return answers._replace(embedding=answers.embedding, probabilities=answers.probabilities + self.wrong)
+    @property
+    def identity(self) -> Identity:
+        return Identity("tensorrt_rtx", "1.7", "0" * 64, str(ADA))
 
-        yield run
+    def __call__(self, images: np.ndarray) -> Outputs:
+        answers = self.answers(images)
+        return answers._replace(probabilities=answers.probabilities + np.float32(self.wrong))
 
 
 @pytest.fixture
@@ -69,7 +63,7 @@ def machine(graph: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     for module in (build_engines, build_engine):
         monkeypatch.setattr(module, "installed", lambda: ADA)
     monkeypatch.setattr(build_engines, "find", lambda: provider.find("tensorrt_rtx"))
-    monkeypatch.setattr(build_engines, "EngineRunner", machine.runner)
+    monkeypatch.setattr(build_engines, "EngineRuntime", machine.runner)
     return machine
 
 
@@ -82,13 +76,16 @@ def test_what_it_publishes_is_proved_and_needs_no_acceptance(machine: Machine, t
     assert build(tmp_path) == 0
     assert machine.proofs == 1
     record = manifest.read(tmp_path / "live" / "alexnet_fp16" / "1")
-    (plan,) = record.engine["plans"]
-    assert (plan["capability"], plan["verdict"]) == ("sm89", manifest.PASSED)
-    assert (record.verdict, record.accepted, record.engine["fallback"]) == (manifest.PASSED, "", "model.onnx")
+    (plan,) = record.plans
+    assert (plan.capability, str(plan.proof)) == ("sm89", "passed")
+    assert (str(record.proof), record.accepted, record.fallback) == ("passed", "", True)
     assert repository.check(tmp_path / "live").models
     (cached,) = (tmp_path / "cache").iterdir()
     assert cached.name.endswith(f"-nvidia-l4-{provider.find('tensorrt_rtx').version}")
-    assert artefact.read(cached / "fp16-sm89").parity["images"] == 4
+    proof = artefact.read(cached / "fp16-sm89").proof
+    assert proof.data is not None
+    assert (proof.data.name, proof.data.images) == ("golden batch", 4)
+    assert proof.runtime == machine.identity
 
 
 def test_a_second_start_builds_and_proves_nothing(machine: Machine, tmp_path: Path) -> None:
@@ -99,9 +96,8 @@ def test_a_second_start_builds_and_proves_nothing(machine: Machine, tmp_path: Pa
 
 def test_another_graph_is_another_engine(machine: Machine, graph: Path, tmp_path: Path) -> None:
     build(tmp_path)
-    record = artefact.read(graph)
     graphs.tiny(graph / artefact.MODEL_FILE, half=True, seed=1)
-    replace(record, files=manifest.hashes(graph, record.files)).write(graph)
+    change(graph)
     assert build(tmp_path) == 0
     assert machine.proofs == 2
     assert len(list((tmp_path / "cache").iterdir())) == 2
@@ -120,7 +116,7 @@ def test_one_that_answers_wrongly_is_never_published(
 def test_without_a_gpu_or_a_proof_of_the_graph_it_says_so(
     machine: Machine, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace(artefact.read(graph), verdict=artefact.UNPROVED).write(graph)
+    change(graph, proof=Proof())
     assert build(tmp_path) == 1
     assert "is not proved" in capsys.readouterr().err
     monkeypatch.setattr(build_engines, "installed", lambda: None)

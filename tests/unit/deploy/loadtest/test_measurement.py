@@ -5,17 +5,20 @@ import io
 import pytest
 from PIL import Image
 
-from deploy.loadtest.measurement import FILES, IN_PROCESS, Measurement, best, summarise, time_calls
+from deploy.loadtest.ceiling import ceiling
+from deploy.loadtest.measurement import FILES, IN_PROCESS, Measurement, latencies, speed, summarise, time_calls
+from deploy.loadtest.perf_analyzer import window_seconds
 from deploy.loadtest.photograph import photograph
 
 
-def point(speed: float, batch: int | None = None, callers: int | None = None) -> Measurement:
-    return Measurement(IN_PROCESS if batch else FILES, "alexnet_int8", speed, 1.23456, 9.0, batch, callers)
+def point(speed: float, batch: int | None = None, callers: int | None = None, longest: float = 9.5) -> Measurement:
+    return Measurement(IN_PROCESS if batch else FILES, "alexnet_int8", speed, 1.23456, 9.0, longest, batch, callers)
 
 
 def test_the_median_over_rounds_counts() -> None:
-    rounds = [[point(100, batch=1), point(50, callers=8)], [point(900, batch=1)], [point(110, batch=1)]]
+    rounds = [[point(100, batch=1), point(50, callers=8)], [point(900, batch=1, longest=500)], [point(110, batch=1)]]
     got = summarise(rounds)
+    assert [m.longest_ms for m in got] == [500, 9.5]  # one stall in one round is not averaged away
     assert [(m.images_per_second, m.batch, m.callers) for m in got] == [(110, 1, None), (50, None, 8)]
 
 
@@ -26,16 +29,48 @@ def test_a_row_has_what_was_set_and_nothing_empty() -> None:
         "images_per_second": 100.123,
         "p50_ms": 1.235,
         "p99_ms": 9.0,
+        "longest_ms": 9.5,
         "callers": 8,
     }
 
 
-def test_best_is_the_highest_of_those_that_fit() -> None:
-    measurements = [point(10, batch=1), point(30, batch=32), point(20, batch=8)]
-    assert best(measurements, IN_PROCESS, "alexnet_int8") == 30
-    assert best(measurements, IN_PROCESS, "alexnet_int8", batch=8) == 20
-    with pytest.raises(ValueError, match="empty"):
-        best(measurements, FILES, "alexnet_int8")
+def test_the_speed_of_a_setting_is_that_of_no_other() -> None:
+    measurements = [point(10, batch=1), point(30, batch=32), point(20, callers=8)]
+    assert speed(measurements, IN_PROCESS, "alexnet_int8", batch=32) == 30
+    assert speed(measurements, FILES, "alexnet_int8", callers=8) == 20
+    with pytest.raises(ValueError, match="not enough values"):
+        speed(measurements, FILES, "alexnet_int8", callers=64)
+
+
+@pytest.mark.parametrize(
+    ("p50", "longest", "idle", "stalled"),
+    [
+        (40, 513, 0.4, True),  # what Triton's batcher did
+        (40, 513, 0.0, False),  # busy cores: other tenants, not a stall
+        (40, 513, None, False),  # nobody looked at the cores
+        (350, 600, 0.4, False),  # a slow network: that is its pace
+        (40, 150, 0.4, False),
+        (40, None, 0.4, True),  # the 99th percentile stands in
+    ],
+)
+def test_a_stall_is_a_slow_call_among_quick_ones_with_idle_cores(
+    p50: float, longest: float | None, idle: float | None, stalled: bool
+) -> None:
+    assert Measurement(FILES, "alexnet", 100, p50, 600, longest, callers=8, idle=idle).stalled is stalled
+
+
+def test_latencies_are_in_milliseconds() -> None:
+    assert latencies([0.001] * 99 + [0.5]) == (1.0, pytest.approx(5.99), 500.0)
+
+
+def test_a_window_lasts_several_calls_however_slow_the_machine_is() -> None:
+    assert window_seconds(callers=1, seconds=3) == 1
+    assert window_seconds(callers=8, seconds=3, speed=400) == 1
+    assert window_seconds(callers=64, seconds=3, speed=20) == pytest.approx(5 * 64 / 20)
+
+
+def test_two_steps_on_the_same_cores_add_their_times() -> None:
+    assert ceiling(decoding=300, network=150) == pytest.approx(100)
 
 
 def test_calls_are_counted_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +81,9 @@ def test_calls_are_counted_after_the_first(monkeypatch: pytest.MonkeyPatch) -> N
         clock[0] += next(durations)
 
     monkeypatch.setattr("deploy.loadtest.measurement.time.perf_counter", lambda: clock[0])
-    speed, p50, p99 = time_calls(call, images=4, seconds=9.5)
-    assert speed == 4 * 4 / 10
+    pace, p50, p99, longest = time_calls(call, images=4, seconds=9.5)
+    assert pace == 4 * 4 / 10
+    assert longest == 4000
     assert p50 == 2500
     assert p99 == pytest.approx(3970)
 

@@ -1,9 +1,12 @@
 """Stages run when something changed, are skipped when nothing did, and never pass off half a result."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from deploy.pipeline import stages
 from deploy.pipeline.stage import Stage, StageFailed, digest, run
 
 
@@ -32,6 +35,36 @@ def test_a_changed_input_runs_it_again(stage: Stage) -> None:
     Path("source").write_text("two")
     assert not run(stage, Path("records")).skipped
     assert Path("target").read_text() == "two"
+
+
+def test_another_condition_runs_it_again(stage: Stage) -> None:
+    """As another version of a runtime is."""
+    run(replace(stage, conditions=("onnxruntime 1",)), Path("records"))
+    assert run(replace(stage, conditions=("onnxruntime 1",)), Path("records")).skipped
+    assert not run(replace(stage, conditions=("onnxruntime 2",)), Path("records")).skipped
+
+
+def test_every_stage_of_the_demo_depends_on_runtimes_and_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [stage.conditions for stage in stages.stages("demo", stages.DATA)]
+    assert all(before)
+    monkeypatch.setattr(onnxruntime, "__version__", "9.9.9")
+    assert all(stage.conditions != was for stage, was in zip(stages.stages("demo", stages.DATA), before, strict=True))
+    monkeypatch.undo()
+    monkeypatch.setattr(stages, "preprocessing_fingerprint", lambda: "other")
+    assert all(stage.conditions != was for stage, was in zip(stages.stages("demo", stages.DATA), before, strict=True))
+
+
+def test_a_digest_follows_links(tmp_path: Path) -> None:
+    """A data set is often a link to where it lies."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_text("1")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "real")
+    before = digest([tmp_path / "data"])
+    (tmp_path / "real" / "a").write_text("2")
+    assert digest([tmp_path / "data"]) != before
+    (tmp_path / "real" / "back").symlink_to(tmp_path / "data")
+    assert digest([tmp_path / "data"])
 
 
 @pytest.mark.parametrize("damage", [lambda: Path("target").write_text("tampered"), lambda: Path("target").unlink()])

@@ -11,42 +11,16 @@ import pytest
 from deploy.serve import selection
 from deploy.serve.repository import Checked, check
 from deploy.serve.selection import select
-from export.artefacts import artefact, manifest
+from export.artefacts import manifest
 from export.engines import plans
 from export.engines.gpu import Gpu
 from export.engines.provider import Provider
 from export.proof import golden
 from export.publish import PublishError, publish
-from tests.artefacts import LABELS, make_artefact
+from tests.artefacts import make_artefact, make_engine
 
 ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
 TURING = Gpu("Tesla T4", "sm75", "580.65", 16 << 30)
-
-
-def make_engine(folder: Path, capability: str, *, portable: bool = False) -> Path:
-    def write(path: Path) -> None:
-        path.write_bytes(f"plan for {capability}".encode())
-        (folder / artefact.GOLDEN_FILE).write_bytes(b"golden")
-
-    artefact.create(
-        folder,
-        write,
-        files=[artefact.PLAN_FILE, artefact.GOLDEN_FILE],
-        precision="int8",
-        labels=LABELS,
-        parent="parent",
-        recipe={"checkpoint": "c0ffee", "scheme": "tensorrt"},
-        tools=["onnx"],
-        command="",
-        engine={
-            "provider": "tensorrt_rtx",
-            "version": "1.7",
-            "capability": capability,
-            "options": {"hardware_compatible": portable, "version_compatible": False},
-        },
-        verdict=artefact.NO_DEVICE,
-    )
-    return folder
 
 
 @pytest.fixture
@@ -90,7 +64,7 @@ def test_unproved_engines_want_a_reason_and_it_is_recorded(tmp_path: Path, folde
         publish(tmp_path / "repository", folders, "int8")
     checked = released(tmp_path, folders)
     record = manifest.read(checked.release / "alexnet_int8/1")
-    assert (record.verdict, record.accepted) == ("unproved: no device", "proved at load")
+    assert (str(record.proof), record.accepted) == ("unproved: no device", "proved at load")
     assert manifest.read(checked.release / "alexnet_fp32/1").accepted == ""
 
 
@@ -123,7 +97,8 @@ def test_where_no_engine_fits_the_graph_serves(
     assert [path.name for path in (model / "1").iterdir()] == ["model.onnx"]
     assert (model / "1/model.onnx").read_bytes() == b"eight bits"
     assert "cc_model_filenames" not in (model / "config.pbtxt").read_text()
-    assert (chosen.view / "alexnet_fp32").resolve() == checked.release / "alexnet_fp32"
+    graph = "alexnet_fp32/1/model.onnx"
+    assert (chosen.view / graph).resolve() == checked.release / graph
     assert select(checked, tmp_path / "work").view == chosen.view
 
 
@@ -141,7 +116,10 @@ def test_an_engine_serves_once_the_golden_batch_is_right(
 ) -> None:
     checked = released(tmp_path, folders)
     chosen = select(checked, tmp_path / "work", ADA)
-    assert (chosen.view, chosen.fallbacks, chosen.refused) == (checked.release, {}, {})
+    assert (chosen.fallbacks, chosen.refused) == ({}, {})
+    served = {str(path.relative_to(chosen.view)) for path in chosen.view.rglob("*") if path.is_file()}
+    published = {str(path.relative_to(checked.release)) for path in checked.release.rglob("*") if path.is_file()}
+    assert served == published
     assert golden_batch == []
 
 

@@ -2,14 +2,13 @@
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alexnet_client.files import sha256
 from export.artefacts import artefact
-from export.artefacts.manifest import ManifestError
+from export.artefacts.manifest import ManifestError, Recipe
 from export.engines import build as build_engine
 from export.engines import builder as engine
 from export.engines import provider
@@ -18,6 +17,7 @@ from export.engines.builder import EngineError, Options
 from export.engines.gpu import Gpu
 from export.engines.provider import Provider
 from tests import graphs
+from tests.artefacts import change, make_artefact
 
 ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
 
@@ -33,17 +33,7 @@ def graph(tmp_path: Path) -> Path:
 
 
 def make_graph(folder: Path, seed: int) -> Path:
-    artefact.create(
-        folder,
-        lambda path: graphs.tiny(path, half=True, seed=seed),
-        precision="fp16",
-        labels=["cat", "dog", "owl"],
-        parent="c0ffee",
-        recipe={"checkpoint": "c0ffee"},
-        tools=["onnx"],
-        command="",
-    )
-    return folder
+    return make_artefact(folder, "fp16", lambda path: graphs.tiny(path, half=True, seed=seed))
 
 
 def test_the_manifest_records_where_the_engine_runs(rtx: Provider, graph: Path, tmp_path: Path) -> None:
@@ -53,13 +43,14 @@ def test_the_manifest_records_where_the_engine_runs(rtx: Provider, graph: Path, 
     assert artefact.read(folder) == record
     assert sorted(record.files) == ["labels.txt", "layers.json", "model.plan"]
     assert record.parent == artefact.read(graph).files["model.onnx"]
-    assert record.verdict == "unproved: no device"
+    assert str(record.proof) == "unproved: no device"
     facts = record.engine
-    assert (facts["provider"], facts["version"], facts["capability"]) == (rtx.name, rtx.version, "sm89")
-    assert facts["options"]["profiles"] == ["1:32:128"]
-    assert facts["bytes"] == (folder / "model.plan").stat().st_size
-    assert set(facts["precisions"]) == {"FP16"}
-    assert facts["seconds"] >= 0
+    assert facts is not None
+    assert (facts.provider, facts.version, facts.capability) == (rtx.name, rtx.version, "sm89")
+    assert facts.options["profiles"] == ["1:32:128"]
+    assert facts.bytes == (folder / "model.plan").stat().st_size
+    assert set(facts.precisions) == {"FP16"}
+    assert facts.seconds >= 0
 
 
 def test_it_is_built_again_only_when_something_changed(rtx: Provider, graph: Path, tmp_path: Path) -> None:
@@ -102,8 +93,7 @@ def test_a_changed_graph_is_refused(rtx: Provider, graph: Path, tmp_path: Path) 
 
 
 def test_int8_cannot_be_stripped(rtx: Provider, graph: Path, tmp_path: Path) -> None:
-    record = artefact.read(graph)
-    replace(record, recipe={**record.recipe, "precision": "int8"}).write(graph)
+    change(graph, recipe=Recipe("int8", scheme="tensorrt"))
     with pytest.raises(EngineError, match="its scales are part of the plan: strip fp32 or fp16"):
         build_engine.build_engine(graph, tmp_path, rtx, "sm89", Options(stripped=True))
 

@@ -6,15 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from export.artefacts import manifest
-from export.artefacts.manifest import Manifest, ManifestError
+from export.artefacts.manifest import Manifest, ManifestError, Recipe
 from export.engines import plans, provider
 from export.engines.gpu import Gpu, UnknownGpu, capability, triton_key
-from export.engines.plans import Plan
+from export.engines.plan import Plan
 from export.proof import golden
-from export.proof.compare import Limits
 from export.proof.golden import Proofs
-from export.runtimes.onnx import OnnxPredictor
+from export.proof.proof import WITHOUT_DEVICE, Limits, Verdict
+from export.runtimes.onnx import OnnxRuntime
 from tests import graphs
 
 ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
@@ -23,12 +22,11 @@ HOPPER = Gpu("NVIDIA H100", "sm90", "580.65", 80 << 30)
 
 
 def plan(name: str, *, version: str = "1.7", hardware: bool = False, compatible: bool = False) -> Plan:
-    return Plan(name, f"{name}.plan", "0" * 64, "tensorrt_rtx", version, "unproved: no device", hardware, compatible)
+    return Plan(name, f"{name}.plan", "0" * 64, "tensorrt_rtx", version, WITHOUT_DEVICE, hardware, compatible)
 
 
 def published(*members: Plan) -> Manifest:
-    engine = {"plans": [each.as_dict() for each in members], "fallback": None}
-    return Manifest("alexnet_int8", {}, recipe={"precision": "int8", "scheme": "tensorrt"}, engine=engine)
+    return Manifest(model="alexnet_int8", files={}, recipe=Recipe("int8", scheme="tensorrt"), plans=members)
 
 
 @pytest.fixture(autouse=True)
@@ -80,10 +78,10 @@ def graph(tmp_path: Path) -> Path:
 def test_the_golden_batch_proves_what_answers_alike_and_nothing_else(graph: Path, tmp_path: Path) -> None:
     images = np.random.default_rng(3).integers(0, 256, (8, 224, 224, 3), np.uint8)
     batch = tmp_path / "golden.npz"
-    golden.write(batch, images, OnnxPredictor(graph)(images))
+    golden.write(batch, images, OnnxRuntime(graph)(images))
     limits = Limits(max_abs_dp=1e-3, agreement=100.0, cosine=0.99, top1_loss=0.0)
-    assert golden.prove(batch, OnnxPredictor(graph), limits) == []
-    other = OnnxPredictor(graphs.tiny(tmp_path / "other.onnx", seed=9))
+    assert golden.prove(batch, OnnxRuntime(graph), limits) == []
+    other = OnnxRuntime(graphs.tiny(tmp_path / "other.onnx", seed=9))
     assert "max |Δp|" in golden.prove(batch, other, limits)[0]
     (tmp_path / "golden.npz").write_bytes(b"text")
     with pytest.raises(ManifestError, match="is no golden batch .*: publish again"):
@@ -93,9 +91,9 @@ def test_the_golden_batch_proves_what_answers_alike_and_nothing_else(graph: Path
 def test_a_proof_is_kept_for_its_plan_gpu_and_library(tmp_path: Path) -> None:
     proofs = Proofs(tmp_path)
     assert proofs.find("a" * 64, ADA, "1.7") is None
-    assert proofs.keep("a" * 64, ADA, "1.7", []) == manifest.PASSED
+    assert proofs.keep("a" * 64, ADA, "1.7", []) == Verdict.PASSED
     assert proofs.keep("b" * 64, ADA, "1.7", ["max |Δp| is 1"]) == "failed: max |Δp| is 1"
-    assert Proofs(tmp_path).find("a" * 64, ADA, "1.7") == manifest.PASSED
+    assert Proofs(tmp_path).find("a" * 64, ADA, "1.7") == Verdict.PASSED
     assert Proofs(tmp_path).find("b" * 64, ADA, "1.7") == "failed: max |Δp| is 1"
     for key in (("a" * 64, TURING, "1.7"), ("a" * 64, ADA, "1.8"), ("c" * 64, ADA, "1.7")):
         assert proofs.find(*key) is None

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alexnet_client.outputs import Outputs
-from export.proof.compare import ComparisonError, Limits, compare
+from export.proof.compare import ComparisonError, compare
+from export.proof.proof import Comparison, Limits, Verdict, verdict_on
 
 
 def outputs(probabilities, embedding) -> Outputs:
@@ -48,26 +49,39 @@ def test_other_shapes_and_values_that_are_not_finite_are_refused() -> None:
 
 
 def test_each_limit_is_named_when_it_is_broken() -> None:
-    far = compare(outputs([[0.9, 0.1]] * 1000, [[1, 0]] * 1000), outputs([[0.1, 0.9]] * 1000, [[0, 1]] * 1000))
+    right = np.zeros(1000, np.int64)
+    reference = outputs([[0.9, 0.1]] * 1000, [[1, 0]] * 1000)
+    far = compare(reference, outputs([[0.1, 0.9]] * 1000, [[0, 1]] * 1000), right)
+    assert far.top1_loss == 100
     limits = Limits(max_abs_dp=0.1, agreement=98, cosine=0.99, top1_loss=0.3)
-    broken = limits.broken_by(far, top1_loss=1.5)
-    assert [sentence.split(" is ")[0] for sentence in broken] == [
+    verdict, reasons = verdict_on(far, limits)
+    assert verdict is Verdict.FAILED
+    assert [sentence.split(" is ")[0] for sentence in reasons] == [
         "max |Δp|",
         "top-1 agreement",
         "mean embedding cosine",
         "top-1",
     ]
-    assert Limits().broken_by(far, 100) == []
+    assert verdict_on(far, Limits()) == (Verdict.PASSED, ())
+    assert verdict_on(compare(reference, reference, right), limits) == (Verdict.PASSED, ())
     assert limits.as_dict() == {"max_abs_dp": 0.1, "agreement": 98, "cosine": 0.99, "top1_loss": 0.3}
 
 
-def test_one_image_may_be_lost_where_there_are_few() -> None:
-    one = outputs([[0.9, 0.1]] * 400, [[1, 0]] * 400)
-    comparison = compare(one, one)
-    assert Limits(top1_loss=0.1).broken_by(comparison, 100 / 400) == []
-    assert Limits(top1_loss=0.1).broken_by(comparison, 200 / 400)
+def test_without_labels_no_accuracy_is_lost() -> None:
+    one = outputs([[0.9, 0.1]], [[1, 0]])
+    assert compare(one, one).top1_loss is None
+    assert Limits(top1_loss=0.0).broken_by(compare(one, one)) == []
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(1, True), (2, False)])
+def test_one_image_may_be_lost_where_there_are_few(lost: int, kept: bool) -> None:
+    reference = outputs([[0.9, 0.1]] * 400, [[1, 0]] * 400)
+    candidate = outputs([[0.1, 0.9]] * lost + [[0.9, 0.1]] * (400 - lost), [[1, 0]] * 400)
+    comparison = compare(reference, candidate, np.zeros(400, np.int64))
+    assert comparison.top1_loss == pytest.approx(100 * lost / 400)
+    assert (Limits(top1_loss=0.1).broken_by(comparison) == []) == kept
 
 
 def test_a_figure_that_is_no_number_breaks_its_limit() -> None:
-    comparison = compare(outputs([[1.0]], [[1.0]]), outputs([[1.0]], [[1.0]]))
-    assert Limits(top1_loss=0.3).broken_by(comparison, float("nan"))
+    assert Limits(top1_loss=0.3).broken_by(Comparison(1, 0.0, 100.0, 1.0, float("nan")))
+    assert Limits(cosine=0.9).broken_by(Comparison(1, 0.0, 100.0, float("nan")))

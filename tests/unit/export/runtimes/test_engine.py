@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_client.errors import FileError
-from export.runtimes.engine import EngineRunner, RuntimeFailure
-from export.runtimes.onnx import OnnxPredictor
+from export.runtimes.engine import EngineRuntime
+from export.runtimes.onnx import OnnxRuntime
+from export.runtimes.runtime import RuntimeFailure
 from tests import graphs
 from tests.fake_gpu import Cuda, library
 
@@ -33,8 +33,8 @@ def pixels(count: int) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 19])
 def test_it_answers_as_the_network_does_in_any_number(graph: Path, plan: Path, count: int) -> None:
     cuda = Cuda()
-    wanted = OnnxPredictor(graph)(pixels(count))
-    with EngineRunner(library(cuda, graph, PROFILES), plan, hot=(1, 8), cuda=cuda) as runner:
+    wanted = OnnxRuntime(graph)(pixels(count))
+    with EngineRuntime(library(cuda, graph, PROFILES), plan, hot=(1, 8), cuda=cuda) as runner:
         got = runner(pixels(count))
     np.testing.assert_allclose(got.probabilities, wanted.probabilities, atol=1e-6)
     np.testing.assert_allclose(got.embedding, wanted.embedding, atol=1e-5)
@@ -42,7 +42,7 @@ def test_it_answers_as_the_network_does_in_any_number(graph: Path, plan: Path, c
 
 def test_hot_batches_are_one_launch_and_others_are_not(graph: Path, plan: Path) -> None:
     cuda = Cuda()
-    with EngineRunner(library(cuda, graph, PROFILES), plan, hot=(1, 8), cuda=cuda) as runner:
+    with EngineRuntime(library(cuda, graph, PROFILES), plan, hot=(1, 8), cuda=cuda) as runner:
         assert runner.recorded == (1, 8)
         assert (runner.largest, runner.device_memory) == (8, 12345)
         for count, launches in ((1, 1), (8, 2), (3, 2), (1, 3)):
@@ -53,7 +53,7 @@ def test_hot_batches_are_one_launch_and_others_are_not(graph: Path, plan: Path) 
 
 def test_all_is_given_back(graph: Path, plan: Path) -> None:
     cuda = Cuda()
-    runner = EngineRunner(library(cuda, graph, PROFILES), plan, hot=(1,), cuda=cuda)
+    runner = EngineRuntime(library(cuda, graph, PROFILES), plan, hot=(1,), cuda=cuda)
     assert cuda.memory
     runner.close()
     runner.close()
@@ -64,7 +64,7 @@ def test_all_is_given_back(graph: Path, plan: Path) -> None:
 def test_memory_that_runs_out_is_named_and_nothing_is_kept(graph: Path, plan: Path, which: str, call: str) -> None:
     cuda = Cuda(out_of=which)
     with pytest.raises(RuntimeFailure, match=f"{call} failed: out of memory"):
-        EngineRunner(library(cuda, graph, PROFILES), plan, cuda=cuda)
+        EngineRuntime(library(cuda, graph, PROFILES), plan, cuda=cuda)
     assert (cuda.memory, cuda.streams) == ({}, 0)
 
 
@@ -77,7 +77,7 @@ def test_memory_that_runs_out_is_named_and_nothing_is_kept(graph: Path, plan: Pa
 )
 def test_no_device_and_an_old_driver(graph: Path, plan: Path, cuda: Cuda, reason: str) -> None:
     with pytest.raises(RuntimeFailure, match=reason):
-        EngineRunner(library(cuda, graph, PROFILES), plan, cuda=cuda)
+        EngineRuntime(library(cuda, graph, PROFILES), plan, cuda=cuda)
 
 
 def test_a_plan_that_does_not_load_and_one_that_is_missing(graph: Path, plan: Path) -> None:
@@ -85,15 +85,15 @@ def test_a_plan_that_does_not_load_and_one_that_is_missing(graph: Path, plan: Pa
     with pytest.raises(
         RuntimeFailure, match=r"is not a plan for this GPU and tensorrt 10\.13\.3\.9: build it here with"
     ):
-        EngineRunner(library(cuda, graph, PROFILES, loads=False), plan, cuda=cuda)
-    with pytest.raises(FileError, match="build it with `python -m export engine`"):
-        EngineRunner(library(cuda, graph, PROFILES), plan.with_name("none.plan"), cuda=cuda)
+        EngineRuntime(library(cuda, graph, PROFILES, loads=False), plan, cuda=cuda)
+    with pytest.raises(RuntimeFailure, match="build it with `python -m export engine`"):
+        EngineRuntime(library(cuda, graph, PROFILES), plan.with_name("none.plan"), cuda=cuda)
 
 
 def test_a_batch_that_no_profile_takes(graph: Path, plan: Path) -> None:
     cuda = Cuda()
     with (
-        EngineRunner(library(cuda, graph, PROFILES), plan, cuda=cuda) as runner,
+        EngineRuntime(library(cuda, graph, PROFILES), plan, cuda=cuda) as runner,
         pytest.raises(RuntimeFailure, match="got 9 images: this engine takes 1 to 4, 5 to 8 at once"),
     ):
         runner.run(pixels(9))
@@ -104,4 +104,4 @@ def test_the_real_runtime_without_a_device(plan: Path, graph: Path) -> None:
 
     if installed() is None:
         with pytest.raises(RuntimeFailure, match="an engine needs a CUDA device and there is none"):
-            EngineRunner(library(Cuda(), graph, PROFILES), plan)
+            EngineRuntime(library(Cuda(), graph, PROFILES), plan)

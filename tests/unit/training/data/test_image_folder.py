@@ -1,5 +1,6 @@
 """What an image folder is known by: the names and contents of its images, wherever it lies."""
 
+import errno
 import os
 import shutil
 import warnings
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from alexnet_client.errors import FileError
 from training.data.image_folder import CorruptImages, ImageFolder
 
 SCAN = ".train.scan.json"
@@ -52,6 +54,59 @@ def test_data_that_cannot_be_written_to_is_scanned_and_used(data: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(ImageFolder(data, "train")) == 2
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_another_file_of_the_same_size_and_time_is_noticed(data: Path, tmp_path: Path, copied: bool) -> None:
+    """As ``cp -p`` and ``mv`` leave it."""
+    old, new = data / "train/cat/0.png", tmp_path / "new.png"
+    before = ImageFolder(data, "train").sha256
+    new.write_bytes(old.read_bytes()[:-1] + b"x")
+    times = old.stat().st_atime_ns, old.stat().st_mtime_ns
+    os.utime(new, ns=times)
+    shutil.copy2(new, old) if copied else new.rename(old)
+    assert old.stat().st_mtime_ns == times[1]
+    assert ImageFolder(data, "train").sha256 != before
+
+
+def test_a_change_right_after_the_scan_is_noticed(data: Path) -> None:
+    """However coarse the file system's clock is."""
+    path = data / "train/cat/0.png"
+    whole = path.read_bytes()
+    for _ in range(5):
+        path.write_bytes(whole)
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        before = ImageFolder(data, "train").sha256
+        path.write_bytes(whole[:-1] + b"x")
+        os.utime(path, ns=times)
+        assert ImageFolder(data, "train").sha256 != before
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_not_left_out_for_ever(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ImageFolder(data, "train").sha256
+    (data / SCAN).unlink()
+    read_bytes = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.parent.name == "dog":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        with pytest.warns(CorruptImages, match="Input/output error"), pytest.warns(CorruptImages, match="1 of 2"):
+            assert len(ImageFolder(data, "train")) == 1
+    again = ImageFolder(data, "train")
+    assert (len(again), again.sha256) == (2, wanted)
+
+
+def test_a_file_that_is_gone_is_named(data: Path) -> None:
+    images = ImageFolder(data, "train")
+    (data / "train/dog/0.png").unlink()
+    with pytest.raises(FileError, match=r"dog/0\.png"):
+        images[1]
 
 
 def test_a_damaged_scan_is_made_again(data: Path) -> None:

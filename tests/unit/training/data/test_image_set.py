@@ -1,9 +1,8 @@
-"""Data sets: files that are not Fashion-MNIST, image folders, corrupt files, and batches."""
+"""Data sets: files that are not Fashion-MNIST, image folders, corrupt files."""
 
 import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,8 +10,8 @@ from training.data import fashion_mnist as module
 from training.data.batches import batches
 from training.data.fashion_mnist import FashionMnist
 from training.data.image_folder import CorruptImages, ImageFolder
-from training.data.image_set import DataError, ImageSet
-from training.data.open import open_split
+from training.data.image_set import DataError
+from training.data.open import open_labelled, open_split
 
 
 def test_other_data_under_its_name_is_refused(tmp_path: Path) -> None:
@@ -69,18 +68,11 @@ def test_corrupt_files_are_named_counted_and_left_out(photographs: Path) -> None
 def test_the_scan_is_kept_until_a_file_changes(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ImageFolder(photographs, "train")
     with monkeypatch.context() as patch:
-        patch.setattr("training.data.image_folder._problem", lambda path: pytest.fail(f"scanned {path} again"))
+        patch.setattr("training.data.scan._look", lambda path: pytest.fail(f"scanned {path} again"))
         assert ImageFolder(photographs, "train").sha256 == first.sha256
     (photographs / "train/dog/1.jpg").write_bytes(b"now text")
     with pytest.warns(CorruptImages):
         assert len(ImageFolder(photographs, "train")) == 4
-
-
-def test_a_file_damaged_after_the_scan_is_named(photographs: Path) -> None:
-    images = ImageFolder(photographs, "train")
-    (photographs / "train/cat/0.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"cat/0\.jpg was damaged after the scan"):
-        list(batches(images, 2))
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
@@ -94,18 +86,19 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
         open_split(tmp_path, "train")
 
 
-def test_batches_are_in_order_and_complete(images: ImageSet) -> None:
-    chosen = [5, 3, 9, 1, 7]
-    got = list(batches(images, 2, chosen))
-    assert [len(pixels) for pixels, _ in got] == [2, 2, 1]
-    assert np.concatenate([labels for _, labels in got]).tolist() == images.targets[chosen].tolist()
-    np.testing.assert_array_equal(got[1][0][1], images[1][0])
-
-
-def test_a_reader_that_stops_early_leaves_no_thread(images: ImageSet) -> None:
-    import threading
-
-    before = threading.active_count()
-    for _ in batches(images, 8):
-        break
-    assert threading.active_count() == before
+def test_a_folder_of_pictures_is_every_split_and_has_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    for name in ("b.png", "a.jpg", "holiday/c.webp"):
+        Image.new("RGB", (30, 20), "red").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "holiday" / "bad.png").write_text("no picture")
+    with pytest.warns(CorruptImages, match="left out|no JPEG"):
+        images = open_split(tmp_path, "test")
+    assert (len(images), images.labels, images.targets.tolist()) == (3, (), [-1] * 3)
+    assert images.file(0) == (tmp_path / "a.jpg").read_bytes()
+    assert [pixels.shape for pixels, _ in batches(images, 2)] == [(2, 224, 224, 3), (1, 224, 224, 3)]
+    with (
+        pytest.warns(CorruptImages),
+        pytest.raises(DataError, match="holds pictures without labels: want train/<class>"),
+    ):
+        open_labelled(tmp_path, "train")

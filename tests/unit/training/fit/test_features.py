@@ -1,6 +1,7 @@
 """Cached features: the network's own, kept by chunks, the same after an interruption."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from training import recipe
 from training.data.image_set import ImageSet
 from training.fit import features as module
 from training.fit.distributed import Group
 from training.fit.features import cached_features
+from training.fit.run import Run
 from training.model import AlexNet, normalise
 
 ALONE = Group(0, 1, torch.device("cpu"))
@@ -27,7 +30,12 @@ def network() -> AlexNet:
 @pytest.fixture
 def extract(network: AlexNet, images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], torch.Tensor]:
     monkeypatch.setattr(module, "CHUNK", 2)
-    return lambda folder: cached_features(network.features, images, INDICES, folder, ALONE, bf16=False)
+    monkeypatch.setattr(module, "BATCH", 1)
+    return lambda folder: cached_features(network.features, images, INDICES, run(folder))
+
+
+def run(folder: Path, precision: str = "fp32") -> Run:
+    return Run(replace(recipe.load("smoke"), precision=precision), ALONE, folder, folder / "metrics.jsonl")
 
 
 def pixels(images: ImageSet) -> NDArray[np.uint8]:
@@ -55,8 +63,8 @@ def test_an_interrupted_extraction_keeps_what_is_done_and_ends_the_same(extract,
 
 def test_bf16_is_close_to_fp32(network, images: ImageSet, tmp_path: Path) -> None:
     both = [
-        cached_features(network.features, images, INDICES[:1], tmp_path / str(bf16), ALONE, bf16).float()
-        for bf16 in (False, True)
+        cached_features(network.features, images, INDICES[:1], run(tmp_path / precision, precision)).float()
+        for precision in ("fp32", "bf16")
     ]
     assert not torch.equal(*both)
     assert torch.nn.functional.cosine_similarity(*both).item() > 0.999

@@ -1,0 +1,99 @@
+"""What a server answers, read into what a caller wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc.service_pb2 import ModelInferResponse
+from tritonclient.utils import deserialize_bytes_tensor
+
+from alexnet_client._errors import ServerError
+from alexnet_client.contract import EMBEDDING, PROBABILITIES, Tensor
+from alexnet_client.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and its probability. Where the server has no labels, ``label`` is the index."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class PredictionsAndEmbedding(NamedTuple):
+    """What ``classify`` and ``embed`` answer, from one forward pass."""
+
+    #: Of each image, the most probable first.
+    predictions: list[list[Prediction]]
+    embedding: NDArray[np.float32]  # [N, 4096]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a server says of itself, and which of AlexNet's models it serves."""
+
+    live: bool
+    ready: bool
+    server: str
+    version: str
+    models: tuple[str, ...]
+
+
+def predictions(answers: Sequence[ModelInferResponse]) -> list[list[Prediction]]:
+    """The classes of each image, in the call's order.
+
+    Raises:
+        ServerError: an answer has not the form that was asked for.
+    """
+    return [[_prediction(text) for text in row] for answer in answers for row in _tensor(answer, PROBABILITIES)]
+
+
+def embedding(answers: Sequence[ModelInferResponse]) -> NDArray[np.float32]:
+    """The embedding of each image, ``float32[N, 4096]``.
+
+    Raises:
+        ServerError: as :func:`predictions`.
+    """
+    return np.concatenate([np.empty((0, *EMBEDDING.shape), np.float32), *(_tensor(a, EMBEDDING) for a in answers)])
+
+
+def outputs(answers: Sequence[ModelInferResponse]) -> Outputs:
+    """All probabilities, ``float32[N, K]``, and the embedding; without an image K is 0.
+
+    Raises:
+        ServerError: as :func:`predictions`.
+    """
+    rows = [_tensor(answer, PROBABILITIES) for answer in answers]
+    return Outputs(np.concatenate(rows) if rows else np.empty((0, 0), np.float32), embedding(answers))
+
+
+def checked(answer: ModelInferResponse, images: int) -> ModelInferResponse:
+    """The answer, if it has a row for each image; one too few and all that follow would be another's.
+
+    Raises:
+        ServerError: it has not.
+    """
+    for output in answer.outputs:
+        if output.shape[:1] != [images]:
+            raise ServerError(f"{answer.model_name} answered {output.name}{list(output.shape)} for {images} images")
+    return answer
+
+
+def _tensor(answer: ModelInferResponse, wanted: Tensor) -> NDArray[Any]:
+    for output, data in zip(answer.outputs, answer.raw_output_contents, strict=True):
+        if output.name == wanted.name:
+            array = deserialize_bytes_tensor(data) if output.datatype == "BYTES" else np.frombuffer(data, np.float32)
+            return array.reshape(tuple(output.shape))
+    names = ", ".join(output.name for output in answer.outputs) or "nothing"
+    raise ServerError(f"{answer.model_name} answered {names} where {wanted.name} was asked for: is it an AlexNet?")
+
+
+def _prediction(text: bytes) -> Prediction:
+    """Triton's classification extension answers ``probability:index:label``."""
+    probability, index, *label = text.decode().split(":", 2)
+    return Prediction(label[0] if label else index, int(index), float(probability))

@@ -1,0 +1,67 @@
+"""A tritonserver whose network sleeps: its queue and its batcher alone decide how much of the time it sleeps."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alexnet_client.contract import precision_model
+from deploy.backends import __file__ as backends
+from deploy.serve import processes
+from deploy.serve.flags import Options, command
+from deploy.serve.installation import ROOT, find
+from deploy.serve.ports import HOST, free_ports
+from deploy.serve.probe import Probe
+from deploy.serve.process import ServerError, TritonProcess
+from deploy.serve.times import Times
+from export.artefacts import artefact
+from export.release import CONFIG
+
+#: Its configuration is the published model's, queue and instances included.
+MODEL = precision_model("int8")
+SECONDS_AN_IMAGE = 0.01
+
+
+@contextmanager
+def sleeping_server(work: Path) -> Iterator[str]:
+    """Serve :data:`MODEL` with :data:`SECONDS_AN_IMAGE` of sleep an image; yields ``host:port``.
+
+    Raises:
+        deploy.serve.installation.InstallationError: something is not installed.
+        ServerError: it does not answer; names the log.
+    """
+    installation, times, ports = find(work), Times(), free_ports()
+    prefix, key, log = processes.own_prefix(), secrets.token_urlsafe(), work / "sleeping.log"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "backends" / "onnxruntime").mkdir(parents=True)
+        (folder / "backends" / "python").symlink_to((installation.backends / "python").absolute())
+        code = Path(str(backends)).with_name("sleeping.py").read_text()
+        (folder / "backends" / "onnxruntime" / "model.py").write_text(code)
+        model = folder / "repository" / MODEL
+        (model / "1").mkdir(parents=True)
+        config = string.Template((ROOT / "model_repository" / MODEL / CONFIG).read_text()).substitute(classes=1)
+        (model / CONFIG).write_text(config)
+        (model / artefact.LABELS_FILE).write_text("asleep\n")
+        (model / "1" / artefact.MODEL_FILE).write_text(str(SECONDS_AN_IMAGE))
+        options = Options(
+            installation.binary, model.parent, folder / "backends", (MODEL,), ports, prefix, key, times.stop - 1
+        )
+        server = TritonProcess(command(options), installation.environment, log, prefix)
+        url = f"{HOST}:{ports.grpc}"
+        probe = Probe(url, key)
+        try:
+            deadline = time.monotonic() + times.start
+            while not probe.answers(MODEL):
+                if not server.alive or time.monotonic() > deadline:
+                    raise ServerError(f"the sleeping network does not answer: see {log}")
+                time.sleep(times.watch)
+            yield url
+        finally:
+            probe.close()
+            server.end(times.stop)

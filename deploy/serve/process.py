@@ -1,0 +1,73 @@
+"""One tritonserver process, from its start to an end that leaves no trace."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from alexnet_client.errors import AlexNetError
+from deploy.serve import processes
+from deploy.serve.installation import ROOT
+
+
+class ServerError(AlexNetError):
+    """A server that does not start, or died for good."""
+
+
+class TritonProcess:
+    """A running tritonserver with its backend processes and shared memory."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log_file: Path, prefix: str) -> None:
+        """Start it.
+
+        Args:
+            command: see :func:`deploy.serve.flags.command`.
+            prefix: of its regions in shared memory.
+        """
+        self.prefix = prefix
+        # Should this process be killed, the kernel stops the server.
+        setpriv = shutil.which("setpriv")
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                cwd=ROOT,  # the backends' interpreters look for our modules here: they ignore PYTHONPATH
+                start_new_session=True,  # Ctrl-C is for this process, which then stops the server in order
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def stubs(self) -> dict[int, str]:
+        """Its living backend processes: process id -> model."""
+        return processes.stubs(self.pid)
+
+    def kill(self) -> None:
+        """End it at once, backend processes included."""
+        processes.kill(self.pid)
+
+    def end(self, timeout: float) -> None:
+        """End it, killed if it takes longer than ``timeout`` seconds, and clear away what it leaves."""
+        if self.alive:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self._process.wait()
+        processes.kill_orphans(self.prefix)
+        for prefix in (self.prefix, f"{processes.PREFIX}{self.pid}-"):
+            processes.clear_shared_memory(prefix)

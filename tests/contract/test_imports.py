@@ -1,0 +1,68 @@
+"""Arrows run deploy -> export -> training -> client, never back, and no import comes round in a circle."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: Each may import those after it.
+ORDER = ("deploy", "export", "training", "alexnet_client")
+
+
+def modules() -> dict[str, Path]:
+    """Module -> its file, of all four packages."""
+    found = {}
+    for package in ORDER:
+        base = ROOT / "client" if package == "alexnet_client" else ROOT
+        for path in (base / package).rglob("*.py"):
+            found[".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path], *, late: bool) -> set[str]:
+    """The project's modules that a file imports; ``late`` adds those imported inside functions."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if late else iter(tree.body)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name in known and known[name].name != "__init__.py"}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_arrow_points_back_up(package: str) -> None:
+    known = modules()
+    allowed = ORDER[ORDER.index(package) :]
+    for name, path in known.items():
+        if name.split(".")[0] == package:
+            strange = {other for other in imported(path, known, late=True) if other.split(".")[0] not in allowed}
+            assert not strange, f"{name} imports {strange}"
+
+
+def test_there_is_no_circle() -> None:
+    known = modules()
+    graph = {name: imported(path, known, late=False) for name, path in known.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+def test_the_ground_floor_needs_no_other_library_than_it_names() -> None:
+    """What every stage imports is quick to import: the standard library, numpy, Pillow, gRPC and tritonclient."""
+    allowed = {"numpy", "PIL", "grpc", "google", "tritonclient", "alexnet_client"}
+    for name, path in modules().items():
+        if name.startswith("alexnet_client"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                tops = []
+                if isinstance(node, ast.Import):
+                    tops = [alias.name.split(".")[0] for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    tops = [node.module.split(".")[0]]
+                foreign = {top for top in tops if top not in allowed and top not in sys.stdlib_module_names}
+                assert not foreign, f"{name} imports {foreign}"
