@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from deploy.serve.server import LocalServer
 from training.data.fashion_mnist import FashionMnist, fetch
@@ -34,11 +35,48 @@ def python(*arguments: object, status: int = 0, cwd: Path = ROOT) -> subprocess.
     return done
 
 
+#: Two processes test side by side, file by file. First come what takes longest and what does not need the demo's files,
+#: so that nobody waits for them; whatever is not named comes where the dots are.
+ORDER = (
+    "test_engines.py",
+    "test_public_weights.py",
+    "test_resume.py",
+    "test_bench.py",
+    "...",
+    "test_supervisor.py",
+    "test_failing_server.py",
+    "test_export.py",
+    "test_client.py",
+    "test_server.py",
+    "test_demo.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files as :data:`ORDER` says."""
+    places = {name: place for place, name in enumerate(ORDER)}
+    items.sort(key=lambda item: places.get(item.path.name, places["..."]) if "integration" in str(item.path) else 4)
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once a run, by the first process that needs it; the others wait until it is whole."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
-def fashion_mnist() -> Path:
+def fashion_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real data set, fetched once a checkout."""
     folder = ROOT / "build" / "fashion-mnist"
-    fetch(folder)
+    once(tmp_path_factory, "fetched", lambda _: fetch(folder))
     return folder
 
 
@@ -51,15 +89,17 @@ def images(fashion_mnist: Path) -> ImageSet:
 @pytest.fixture(scope="session")
 def folder(fashion_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some of Fashion-MNIST as an image folder, ``split/class/*.png``."""
-    root = tmp_path_factory.mktemp("image-folder")
-    for split, count in (("train", TRAINING), ("test", TESTING)):
-        images = FashionMnist(fashion_mnist, split)
-        for number, label in enumerate(images.labels):
-            target = root / split / label.replace("/", " or ")
-            target.mkdir(parents=True)
-            for index in (images.targets == number).nonzero()[0][:count]:
-                (target / f"{index:05d}.png").write_bytes(images.file(int(index)))
-    return root
+
+    def make(root: Path) -> None:
+        for split, count in (("train", TRAINING), ("test", TESTING)):
+            images = FashionMnist(fashion_mnist, split)
+            for number, label in enumerate(images.labels):
+                target = root / split / label.replace("/", " or ")
+                target.mkdir(parents=True)
+                for index in (images.targets == number).nonzero()[0][:count]:
+                    (target / f"{index:05d}.png").write_bytes(images.file(int(index)))
+
+    return once(tmp_path_factory, "image-folder", make)
 
 
 @dataclass(frozen=True)
@@ -79,26 +119,31 @@ class Built:
 @pytest.fixture(scope="session")
 def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A small AlexNet, trained, exported, proved, published and served by the demo, on a handful of images."""
-    root = tmp_path_factory.mktemp("demo")
-    downloads = ROOT / "build" / "downloads"
-    downloads.mkdir(exist_ok=True)
-    build = root / "build"
-    build.mkdir()
-    (build / "downloads").symlink_to(downloads)
-    done = python("deploy.demo", "--recipe", "smoke", "--data", folder, cwd=root)
+
+    def make(root: Path) -> None:
+        downloads = ROOT / "build" / "downloads"
+        downloads.mkdir(exist_ok=True)
+        (root / "build").mkdir()
+        (root / "build" / "downloads").symlink_to(downloads)
+        done = python("deploy.demo", "--recipe", "smoke", "--data", folder, cwd=root)
+        (root / "demo.txt").write_text(done.stdout)
+
+    root = once(tmp_path_factory, "demo", make)
     parts = ("checkpoint", "artefacts", "predictions", "repository")
-    return Built(folder, root, done.stdout, *(build / part for part in parts))
+    return Built(folder, root, (root / "demo.txt").read_text(), *(root / "build" / part for part in parts))
 
 
 @pytest.fixture(scope="session")
 def engines(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where ``make engines`` ran after the demo: ``build/`` as it left it, and what it printed in ``engines.txt``."""
-    root = tmp_path_factory.mktemp("engines") / "root"
-    # Files are only ever replaced, never written into: links are as good as copies.
-    shutil.copytree(built.root, root, symlinks=True, copy_function=os.link)
-    done = python("deploy.demo.engines", "--recipe", "smoke", "--data", built.data, cwd=root)
-    (root / "engines.txt").write_text(done.stdout)
-    return root
+
+    def make(root: Path) -> None:
+        # Files are only ever replaced, never written into: links are as good as copies.
+        shutil.copytree(built.root, root, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+        done = python("deploy.demo.engines", "--recipe", "smoke", "--data", built.data, cwd=root)
+        (root / "engines.txt").write_text(done.stdout)
+
+    return once(tmp_path_factory, "engines", make)
 
 
 @pytest.fixture(scope="session")
