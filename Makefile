@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything, from nothing (about 15 minutes)
+demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything, from nothing (about 10 minutes)
 	python -m deploy.demo
 
 serve: $(VENV)/ready ## serve build/repository on 8000 (HTTP), 8001 (gRPC), 8002 (metrics) until Ctrl-C

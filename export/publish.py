@@ -32,7 +32,12 @@ class PublishError(AlexNetError):
 
 
 def publish(
-    repository: Path, folders: Sequence[Path], precision: str, accepted: str = "", source: Path = SOURCE
+    repository: Path,
+    folders: Sequence[Path],
+    precision: str,
+    accepted: str = "",
+    source: Path = SOURCE,
+    near: Sequence[Path] = (),
 ) -> int:
     """Publish artefacts as a new release and switch ``repository`` to it.
 
@@ -44,6 +49,7 @@ def publish(
         accepted: why engines that were never on their GPU may be published; recorded in their manifests. They are
             proved where they are first loaded.
         source: the folder of configurations and Python models.
+        near: more folders of artefacts to look for parents in, beside those that ``folders`` lie in.
 
     Returns:
         the release's number; the present one when it holds exactly this already.
@@ -55,7 +61,7 @@ def publish(
         FileError: the disk is full, say; the old release is still there and whole.
     """
     models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
-    _check_lineage([member for members in models.values() for member in members])
+    _check_lineage([member for members in models.values() for member in members], near)
     if repository.exists() and not repository.is_symlink():
         raise PublishError(f"{repository} is a folder, publish keeps a link there: move it away or name another")
     releases = repository.with_name(f"{repository.name}.releases")
@@ -118,11 +124,11 @@ def _check_verdict(folder: Path, record: Manifest, accepted: str) -> None:
         )
 
 
-def _check_lineage(members: Sequence[Member]) -> None:
+def _check_lineage(members: Sequence[Member], near: Sequence[Path]) -> None:
     """What an artefact was made from, and held against, must be proved as well, up to the checkpoint."""
-    near = [root for folder, _ in members for root in (folder.parent, folder.resolve().parent)]
+    roots = [root for folder, _ in members for root in (folder.parent, folder.resolve().parent)]
     for folder, record in members:
-        check_ancestors(str(folder), record, near)
+        check_ancestors(str(folder), record, [*roots, *near])
 
 
 def _runs_on(record: Manifest) -> str:

@@ -40,6 +40,14 @@ def make_artefact(
     return folder
 
 
+def make_pair(root: Path) -> list[Path]:
+    """What the ``cpu`` target publishes."""
+    return [
+        make_artefact(root / "fp32", "fp32", b"full precision"),
+        make_artefact(root / "int8-cpu", "int8", b"eight bits"),
+    ]
+
+
 def make_engine(folder: Path, capability: str, parent: str = CHECKPOINT, *, portable: bool = False) -> Path:
     """A plan for a GPU that is not here."""
     options = {"hardware_compatible": portable, "version_compatible": False}

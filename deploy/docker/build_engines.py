@@ -112,7 +112,8 @@ def _build(options: argparse.Namespace) -> int:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         names = collect(options.artefacts, engines, staging)
-        number = publish(options.repository, [staging / name for name in names], options.precision, "")
+        folders = [staging / name for name in names]
+        number = publish(options.repository, folders, options.precision, near=[options.artefacts])
         print(f"{options.repository} serves release {number}: {', '.join(names)}")
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -12,15 +12,12 @@ import pytest
 
 from export import publish
 from export.artefacts import manifest
-from tests.artefacts import make_artefact
+from tests.artefacts import make_artefact, make_pair
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    return [
-        make_artefact(tmp_path / "artefacts" / "fp32", "fp32", b"full precision"),
-        make_artefact(tmp_path / "artefacts" / "int8-cpu", "int8", b"eight bits"),
-    ]
+    return make_pair(tmp_path / "artefacts")
 
 
 def test_a_file_size_limit_of_the_kernel_leaves_the_old_release(tmp_path: Path, folders: list[Path]) -> None:

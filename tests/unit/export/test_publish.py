@@ -11,15 +11,12 @@ from export import publish
 from export.artefacts import artefact, manifest
 from export.proof.proof import Proof, Verdict
 from export.publish import PublishError
-from tests.artefacts import LABELS, change, make_artefact
+from tests.artefacts import LABELS, change, make_artefact, make_pair
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    return [
-        make_artefact(tmp_path / "artefacts" / "fp32", "fp32", b"full precision"),
-        make_artefact(tmp_path / "artefacts" / "int8-cpu", "int8", b"eight bits"),
-    ]
+    return make_pair(tmp_path / "artefacts")
 
 
 def test_a_release_is_complete(tmp_path: Path, folders: list[Path]) -> None:

@@ -88,6 +88,16 @@ def test_what_it_publishes_is_proved_and_needs_no_acceptance(machine: Machine, t
     assert proof.runtime == machine.identity
 
 
+def test_a_parent_may_lie_where_the_graphs_are_and_not_be_published(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with INT8 for TensorRT, when the processors' graph is not there to fall back on."""
+    monkeypatch.setattr(build_engines, "engines_in", lambda target, with_graphs: ["fp16-sm89"])
+    assert build(tmp_path) == 0
+    record = manifest.read(tmp_path / "live" / "alexnet_fp16" / "1")
+    assert (record.fallback, len(record.plans)) == (False, 1)
+
+
 def test_a_second_start_builds_and_proves_nothing(machine: Machine, tmp_path: Path) -> None:
     assert [build(tmp_path), build(tmp_path)] == [0, 0]
     assert machine.proofs == 1
