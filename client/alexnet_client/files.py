@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_client.errors import FileError
 
-#: Who serves a file need not be who wrote it; some writers leave it private.
-READABLE = 0o644
+#: Who serves a file or a folder need not be who wrote it; some writers leave it private.
+READABLE, PASSABLE = 0o644, 0o755
 #: The disk, the user's share of it, or the largest file allowed is too small.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BLOCK = 1 << 20
@@ -38,6 +40,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``; when the block ends well it becomes ``path``.
+
+    For what is named by its content: a ``path`` that another process made in the meantime stays. A block that raises
+    leaves nothing.
+
+    Raises:
+        FileError: the folder could not be written or renamed.
+    """
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield partial
+            partial.chmod(PASSABLE)
+            try:
+                partial.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

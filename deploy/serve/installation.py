@@ -8,11 +8,11 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_client.errors import AlexNetError
+from alexnet_client.files import PASSABLE, new_folder
 
 BACKENDS = Path(__file__).parents[1] / "backends"
 #: The checkout: our backends import their shared modules from it.
@@ -73,20 +73,11 @@ def _assemble(package: Path, version: str, cache: Path) -> Path:
     folder = cache / f"backends-{digest.hexdigest()[:16]}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".backends-"))
-    try:
+    with new_folder(folder) as partial:
         shutil.copytree(package / "backends" / "python", partial / "python")
         shutil.copyfile(stub, partial / "python" / stub.name)
-        (partial / "python" / stub.name).chmod(0o755)
+        (partial / "python" / stub.name).chmod(PASSABLE)
         for path in ours:
             (partial / path.parent.name).mkdir()
             shutil.copyfile(path, partial / path.parent.name / path.name)
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # another start was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder

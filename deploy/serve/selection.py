@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alexnet_client.files import sha256_of
+from alexnet_client.files import new_folder, sha256_of
 from deploy.serve.repository import Checked
 from export.artefacts import artefact, manifest
 from export.engines.gpu import Gpu, installed
@@ -84,22 +82,13 @@ def _assemble(checked: Checked, fallbacks: dict[str, str], work: Path) -> Path:
     view = work / "views" / f"{checked.release.name}-{digest}"
     if view.is_dir():
         return view
-    view.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=view.parent, prefix=".partial-"))
-    try:
+    with new_folder(view) as partial:
         for model in checked.models:
             source = checked.release / model
             if model in fallbacks:
                 _link_graph(source, partial / model)
             else:
                 _link_files(source, partial / model)
-        partial.chmod(0o755)
-        partial.rename(view)
-    except OSError:
-        if not view.is_dir():  # another start was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return view
 
 
