@@ -45,6 +45,8 @@ def command(options: Options) -> list[str]:
         *(f"--load-model={model}" for model in options.models),
         "--exit-on-error=false",
         "--strict-readiness=false",
+        # The configurations are complete: without this each model's code is started once more, to be asked about them.
+        "--disable-auto-complete-config",
         f"--exit-timeout-secs={options.drain:.0f}",
         "--metrics-interval-ms=1000",
         f"--backend-config=python,shm-region-prefix-name={options.prefix}",

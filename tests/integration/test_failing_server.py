@@ -36,36 +36,40 @@ def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> Non
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_log(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     standing_in(monkeypatch, tmp_path, "echo no such option; exit 1")
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work")
     with pytest.raises(ServerError, match=r"tritonserver ended while starting: see .*tritonserver.log"):
         server.start()
     assert "no such option" in server.log_file.read_text()
     assert nothing_left(server._prefix)
 
 
-def test_a_server_that_never_answers_is_given_up(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_given_up(
+    int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     standing_in(monkeypatch, tmp_path, "exec sleep 60")
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=Times(start=0.5))
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=Times(start=0.5))
     with pytest.raises(ServerError, match="the server does not answer after 0.5 s"):
         server.start()
     assert server._process is None
 
 
-def test_one_that_does_not_even_stop_is_killed(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_not_even_stop_is_killed(
+    int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     standing_in(monkeypatch, tmp_path, "trap '' TERM; while :; do sleep 0.2; done")
     times = Times(start=0.5, stop=1)
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=times)
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=times)
     with pytest.raises(ServerError, match="does not answer"):
         server.start()
     assert server._process is None
 
 
-def test_starting_can_be_given_up(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_can_be_given_up(int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     standing_in(monkeypatch, tmp_path, "exec sleep 60")
-    server = LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work")
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work")
     timer = threading.Timer(0.5, server.cancel)
     timer.start()
     with pytest.raises(ServerError, match="stopped while starting"):
@@ -73,8 +77,8 @@ def test_starting_can_be_given_up(built: Built, tmp_path: Path, monkeypatch: pyt
     timer.join()
 
 
-def test_ctrl_c_while_starting_ends_at_once_and_well(built: Built) -> None:
-    command = [sys.executable, "-m", "deploy.serve", "--repository", str(built.repository), "--free-ports"]
+def test_ctrl_c_while_starting_ends_at_once_and_well(int8_repository: Path) -> None:
+    command = [sys.executable, "-m", "deploy.serve", "--repository", str(int8_repository), "--free-ports"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: bool(psutil.Process(running.pid).children()), 20, "tritonserver")
     running.send_signal(signal.SIGINT)
@@ -83,9 +87,9 @@ def test_ctrl_c_while_starting_ends_at_once_and_well(built: Built) -> None:
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
 
 
-def test_one_that_cannot_be_brought_back_is_given_up(built: Built, tmp_path: Path) -> None:
+def test_one_that_cannot_be_brought_back_is_given_up(int8_repository: Path, tmp_path: Path) -> None:
     times = Times(backoff=(0.0, 0.1))
-    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work", times=times) as server:
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=times) as server:
         server._installation = replace(server._installation, binary=Path("/bin/false"))
         os.kill(server._process.pid, signal.SIGKILL)
         wait_until(lambda: server.failed is not None, 30, "giving up")
@@ -94,9 +98,9 @@ def test_one_that_cannot_be_brought_back_is_given_up(built: Built, tmp_path: Pat
 
 
 def test_a_backend_that_cannot_be_loaded_again_costs_a_restart(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Built, int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LocalServer(built.repository, use_free_ports=True, work=tmp_path / "work") as server:
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
 
         def refuse(*_: object) -> None:
             raise InferenceServerException("unload failed")
@@ -113,6 +117,6 @@ def test_a_backend_that_cannot_be_loaded_again_costs_a_restart(
 
 def client_is_ready(client: AlexNetClient) -> bool:
     try:
-        return len(client.health().models) == 3
+        return len(client.health().models) == 2
     except Exception:
         return False

@@ -31,7 +31,7 @@ from training.data.open import open_split
 
 @pytest.fixture
 def repository(built: Built, tmp_path: Path) -> Path:
-    """A repository of its own for a test that changes it."""
+    """A repository of FP32 and INT8 for a test that changes it."""
     target = tmp_path / "repository"
     publish(target, [built.artefacts / "fp32", built.artefacts / "int8-cpu"], "int8")
     return target
@@ -108,19 +108,19 @@ def test_nothing_to_serve_is_an_error(repository: Path, tmp_path: Path) -> None:
         LocalServer(tmp_path / "nowhere", use_free_ports=True).start()
 
 
-def test_a_taken_port_is_named(repository: Path) -> None:
+def test_a_taken_port_is_named(int8_repository: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"port {port} \(http\) on 127\.0\.0\.1 is taken .*--http-port"):
-            LocalServer(repository, Ports(http=port, grpc=0, metrics=0)).start()
+            LocalServer(int8_repository, Ports(http=port, grpc=0, metrics=0)).start()
 
 
 def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(
-    repository: Path, tmp_path: Path, test_images: ImageSet
+    int8_repository: Path, tmp_path: Path, test_images: ImageSet
 ) -> None:
-    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
         with AlexNetClient(server.grpc_url, "alexnet_int8", timeout=3) as client:
             right = {i: client.embed(test_images.file(i)).tobytes() for i in range(5)}
             stub, _ = [pid for pid, model in processes.stubs(server._process.pid).items() if model == "alexnet_int8"]
@@ -144,8 +144,8 @@ def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(
     assert all(nothing_left(prefix) for prefix in prefixes)
 
 
-def test_a_killed_server_is_started_again(repository: Path, tmp_path: Path, test_images: ImageSet) -> None:
-    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+def test_a_killed_server_is_started_again(int8_repository: Path, tmp_path: Path, test_images: ImageSet) -> None:
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
         first = server._process.pid
         os.kill(first, signal.SIGKILL)
 
@@ -160,21 +160,20 @@ def test_a_killed_server_is_started_again(repository: Path, tmp_path: Path, test
         wait_until(answers, 20, "an answer")
 
 
-def test_a_new_release_goes_live_without_a_failed_request(
-    repository: Path, built: Built, tmp_path: Path, test_images: ImageSet
-) -> None:
-    swapped = tmp_path / "artefacts"
-    shutil.copytree(built.artefacts, swapped)
-    labels = swapped / "int8-cpu/labels.txt"
+def test_a_new_release_goes_live_without_a_failed_request(built: Built, tmp_path: Path, test_images: ImageSet) -> None:
+    repository, swapped = tmp_path / "repository", tmp_path / "int8-cpu"
+    publish(repository, [built.artefacts / "int8-cpu"], "int8")
+    shutil.copytree(built.artefacts / "int8-cpu", swapped)
+    labels = swapped / "labels.txt"
     new = [f"new {label}" for label in labels.read_text().splitlines()]
     labels.write_text("\n".join(new) + "\n")
-    change(swapped / "int8-cpu")
+    change(swapped)
     with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
         seen: list[str] = []
         with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
             file = test_images.file(0)
             seen.append(top1(client, file)[0].label)
-            publish(repository, [swapped / "fp32", swapped / "int8-cpu"], "int8")
+            publish(repository, [swapped], "int8", near=[built.artefacts])
             started = time.monotonic()
             while not seen[-1].startswith("new ") and time.monotonic() - started < 30:
                 seen.append(top1(client, file)[0].label)  # an error here fails the test
@@ -183,9 +182,11 @@ def test_a_new_release_goes_live_without_a_failed_request(
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_command_leaves_no_process_no_port_and_no_shared_memory(repository: Path, ending: signal.Signals) -> None:
+def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
+    int8_repository: Path, ending: signal.Signals
+) -> None:
     """Ctrl-C, SIGTERM, and a kill that the supervisor itself cannot notice; with a dead backend process on top."""
-    command = [sys.executable, "-m", "deploy.serve", "--repository", str(repository), "--free-ports"]
+    command = [sys.executable, "-m", "deploy.serve", "--repository", str(int8_repository), "--free-ports"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout is not None
     lines = []
@@ -208,8 +209,8 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(repository: 
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
 
 
-def test_a_stop_with_a_dead_backend_process_is_quick(repository: Path, tmp_path: Path) -> None:
-    server = LocalServer(repository, use_free_ports=True, work=tmp_path / "work").start()
+def test_a_stop_with_a_dead_backend_process_is_quick(int8_repository: Path, tmp_path: Path) -> None:
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work").start()
     family = psutil.Process(server._process.pid).children(recursive=True)
     server._stopping.set()  # the watcher would bring it back
     server._watcher.join()

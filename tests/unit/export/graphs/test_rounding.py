@@ -41,3 +41,17 @@ def test_rounding_twice_is_rounding_once(weight: np.ndarray) -> None:
 
 def test_a_kernel_of_zeros_stays_so() -> None:
     np.testing.assert_array_equal(keep_sums(np.zeros((2, 3, 2, 2), np.float32), 64), 0)
+
+
+@given(arrays(np.float32, (2, 2, 9), elements=st.sampled_from([-1, -0.625, -0.28125, 0, 0.28125, 0.4375, 0.625, 1])))
+def test_of_equal_weights_the_first_go_up_and_the_last_go_down(weight: np.ndarray) -> None:
+    """Against a sort of every kernel, in plain Python."""
+    for channel, got in zip(weight, keep_sums(weight, 4), strict=True):
+        scale = np.abs(channel).max() / 4 or 1.0
+        for kernel, kept in zip(channel.astype(float) / scale, got / scale, strict=True):
+            wanted = [round(value) for value in kernel]
+            missing = round(sum(kernel) - sum(wanted))
+            order = sorted(range(9), key=lambda i: (wanted[i] - kernel[i], i))
+            for i in order[:missing] if missing > 0 else order[missing:] if missing < 0 else []:
+                wanted[i] += 1 if missing > 0 else -1
+            np.testing.assert_allclose(kept, np.clip(wanted, -4, 4), atol=1e-5)
