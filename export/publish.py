@@ -20,9 +20,8 @@ from alexnet_client.files import file_errors, sync
 from export.artefacts import artefact, manifest
 from export.artefacts.manifest import Manifest
 from export.proof.lineage import check_ancestors, stale
-from export.release import Member, stage
+from export.release import SOURCE, Member, stage
 
-SOURCE = Path(__file__).resolve().parent.parent / "model_repository"
 #: The release that serves and the one before it, for a rollback.
 KEPT_RELEASES = 2
 

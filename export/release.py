@@ -21,7 +21,11 @@ from export.engines.plan import Plan
 from export.proof import steps
 from export.proof.proof import WITHOUT_DEVICE
 
+#: Configurations as they are written by hand, and Python models.
+SOURCE = Path(__file__).resolve().parent.parent / "model_repository"
 CONFIG = "config.pbtxt"
+#: Whose configuration is that of all precisions.
+PRECISION_FOLDER = "alexnet_precision"
 #: Where the block about engines begins in a published configuration.
 ENGINES = "# Engines: Triton takes the plan of its GPU's compute capability, and the default where there is none."
 #: Batch sizes that run as one CUDA graph: a lone request, and the profile's best.
@@ -51,14 +55,29 @@ def stage(
     """
     first = next(iter(models.values()))[0]
     labels = artefact.read_labels(first[0])
-    values = {"classes": str(len(labels)), "precision": precision}
+    others = [name for name in MODELS if name not in PRECISION_MODELS]
+    for name in (*models, *others):
+        (staged / name).mkdir(parents=True)
+        (staged / name / CONFIG).write_text(configuration(name, len(labels), precision, source))
     for name, members in models.items():
-        _stage_model(_configure(source / name, staged / name, values), number, members, accepted)
-    for name in (name for name in MODELS if name not in PRECISION_MODELS):
-        _stage_step(_configure(source / name, staged / name, values), number, source / name, first, precision)
+        _stage_model(staged / name, number, members, accepted)
+    for name in others:
+        _stage_step(staged / name, number, source / name, first, precision)
     for path in staged.rglob("*"):
         sync(path)
     sync(staged)
+
+
+def configuration(model: str, classes: int, precision: str, source: Path = SOURCE) -> str:
+    """The configuration of a model of the contract, its placeholders filled in.
+
+    Args:
+        precision: the one that answers behind the ensemble.
+        source: the folder of configurations.
+    """
+    folder = PRECISION_FOLDER if model in PRECISION_MODELS else model
+    text = string.Template((source / folder / CONFIG).read_text())
+    return text.substitute(name=model, classes=classes, precision=precision)
 
 
 def _stage_step(model: Path, number: int, source: Path, labelled: Member, precision: str) -> None:
@@ -165,12 +184,6 @@ def engines_in(artefacts: Path, *, with_graphs: bool) -> list[str]:
 def without_engines(config: str) -> str:
     """A published configuration as it is for the graph to fall back on."""
     return config.partition(ENGINES)[0]
-
-
-def _configure(source: Path, model: Path, values: dict[str, str]) -> Path:
-    model.mkdir(parents=True)
-    (model / CONFIG).write_text(string.Template((source / CONFIG).read_text()).substitute(values))
-    return model
 
 
 def _copy(folder: Path, name: str, target: Path, record: Manifest) -> None:

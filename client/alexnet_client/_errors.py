@@ -80,6 +80,8 @@ class ServerError(AlexNetError):
     """The server failed."""
 
 
+#: Of a model that is being loaded or unloaded, as when its backend died or its server stops; it is known all the same.
+_BETWEEN = ("has no available versions", "is not at ready state")
 _OVERLOADED = ("maximum queue size", "Request timeout expired")
 _INVALID = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 
@@ -97,21 +99,16 @@ def translate(status: str, message: str, options: Options, part: Part) -> AlexNe
     message = refusal.STEP.sub("", message)
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{model} at {url} did not answer within {timeout:g} s: raise `timeout`, or send less")
+    if any(sign in message for sign in _BETWEEN):
+        return Unavailable(f"{model} at {url} is being loaded, or its server stops ({message}): send again later")
+    if status == "NOT_FOUND" or "unknown model" in message:
+        return UnknownModel(f"{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves")
     if status == "UNAVAILABLE":
         if any(sign in message for sign in _OVERLOADED):
             return Overloaded(f"{model} at {url} has too much to do ({message}): send again later")
-        # A model without a ready version: unknown, or just being loaded or unloaded.
-        if message.startswith("Request for unknown model"):
-            return _unknown(model, url, message)
         return Unavailable(f"no server answers at {url} ({message})")
-    if status == "NOT_FOUND" or "unknown model" in message:
-        return _unknown(model, url, message)
     if status in _INVALID:
         if bad:
             return InvalidImage({part.first + place: reason for place, reason in bad.items()}, part.names)
         return InvalidRequest(f"{model} refused the request: {message}")
     return ServerError(f"{model} at {url} failed ({status}): {message}")
-
-
-def _unknown(model: str, url: str, message: str) -> UnknownModel:
-    return UnknownModel(f"{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves")

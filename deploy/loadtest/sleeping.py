@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import string
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from alexnet_client.contract import precision_model
 from deploy.backends import __file__ as backends
 from deploy.serve import processes
 from deploy.serve.flags import Options, command
-from deploy.serve.installation import ROOT, find
+from deploy.serve.installation import find
 from deploy.serve.ports import HOST, free_ports
 from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError, TritonProcess
 from deploy.serve.times import Times
 from export.artefacts import artefact
-from export.release import CONFIG
+from export.release import CONFIG, configuration
 
 #: Its configuration is the published model's, queue and instances included.
 MODEL = precision_model("int8")
@@ -45,8 +44,7 @@ def sleeping_server(work: Path) -> Iterator[str]:
         (folder / "backends" / "onnxruntime" / "model.py").write_text(code)
         model = folder / "repository" / MODEL
         (model / "1").mkdir(parents=True)
-        config = string.Template((ROOT / "model_repository" / MODEL / CONFIG).read_text()).substitute(classes=1)
-        (model / CONFIG).write_text(config)
+        (model / CONFIG).write_text(configuration(MODEL, classes=1, precision=""))
         (model / artefact.LABELS_FILE).write_text("asleep\n")
         (model / "1" / artefact.MODEL_FILE).write_text(str(SECONDS_AN_IMAGE))
         options = Options(

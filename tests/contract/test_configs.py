@@ -1,22 +1,18 @@
 """The hand-written configurations say what the contract says."""
 
-import string
-from pathlib import Path
-
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from alexnet_client import contract
+from export.release import CONFIG, PRECISION_FOLDER, SOURCE, configuration
 from training.model import VARIANTS, AlexNet
 
-FOLDER = Path(__file__).parents[2] / "model_repository"
 CLASSES = 7
 
 
 def config(model: str):
-    text = string.Template((FOLDER / model / "config.pbtxt").read_text()).substitute(classes=CLASSES, precision="int8")
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
+    return text_format.Parse(configuration(model, CLASSES, "int8"), model_config_pb2.ModelConfig())
 
 
 def tensors(entries) -> list[contract.Tensor]:
@@ -27,8 +23,9 @@ def tensors(entries) -> list[contract.Tensor]:
 PROBABILITIES = contract.Tensor(contract.PROBABILITIES.name, contract.PROBABILITIES.dtype, (CLASSES,))
 
 
-def test_there_is_a_configuration_for_every_model_and_no_other() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/config.pbtxt")} == set(contract.MODELS)
+def test_there_is_a_configuration_for_every_step_one_for_all_precisions_and_no_other() -> None:
+    steps = set(contract.MODELS) - set(contract.PRECISION_MODELS)
+    assert {path.parent.name for path in SOURCE.glob(f"*/{CONFIG}")} == {PRECISION_FOLDER, *steps}
 
 
 @pytest.mark.parametrize("model", contract.MODELS)
@@ -66,13 +63,6 @@ def test_the_decoder_refuses_before_the_network_does() -> None:
     limits = [each.dynamic_batching.default_queue_policy.max_queue_size for each in (decoder, network)]
     assert 0 < limits[0] < limits[1]
     assert [group.count for group in decoder.instance_group] == [2]
-
-
-def test_precision_models_differ_in_their_name_only() -> None:
-    first, *others = (config(model) for model in contract.PRECISION_MODELS)
-    for other in others:
-        other.name = first.name
-        assert other == first
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -162,7 +162,7 @@ def test_a_request_that_met_the_change_of_versions_is_sent_again(server: FakeTri
 
 def test_it_is_sent_again_once_and_within_the_same_deadline(server: FakeTriton) -> None:
     server.script(then=REPLACED)
-    with AlexNetClient(server.url, PIXELS) as client, pytest.raises(UnknownModel):
+    with AlexNetClient(server.url, PIXELS) as client, pytest.raises(Unavailable):
         client.embed(PICTURE)
     assert server.calls["ModelInfer"] == ATTEMPTS == 2
     server.script(Scripted(REPLACED.code, REPLACED.message, seconds=0.3), then=SLOW)

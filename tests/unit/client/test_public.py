@@ -111,6 +111,14 @@ def test_every_status_has_a_meaning() -> None:
         assert isinstance(error, AlexNetError)
 
 
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "NOT_FOUND"])
+@pytest.mark.parametrize("reason", ["has no available versions", "version 2 is not at ready state"])
+def test_a_model_that_is_being_loaded_is_not_unknown(status: str, reason: str) -> None:
+    got = meaning(status, f"Request for unknown model: 'alexnet' {reason}")
+    assert type(got) is Unavailable
+    assert "is being loaded" in str(got)
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [

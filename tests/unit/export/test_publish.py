@@ -11,6 +11,7 @@ from export import publish
 from export.artefacts import artefact, manifest
 from export.proof.proof import Proof, Verdict
 from export.publish import PublishError
+from export.release import SOURCE
 from tests.artefacts import LABELS, change, make_artefact, make_pair
 
 
@@ -102,7 +103,7 @@ def test_a_step_that_does_not_fit_is_not_published(
     tmp_path: Path, folders: list[Path], file: str, old: str, new: str, message: str
 ) -> None:
     source = tmp_path / "source"
-    shutil.copytree(publish.SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
     text = (source / file).read_text()
     assert old in text
     (source / file).write_text(text.replace(old, new, 1))
