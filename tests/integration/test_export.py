@@ -24,7 +24,7 @@ from export.proof.proof import Proof
 from export.runtimes.onnx import OnnxRuntime
 from export.runtimes.runtime import RuntimeFailure
 from tests.artefacts import change
-from tests.conftest import ROOT, TESTING, Built, python
+from tests.conftest import ROOT, TESTING, Built, command
 from training.data.open import open_split
 
 
@@ -129,18 +129,16 @@ def test_the_same_inputs_give_the_same_bytes_even_after_a_kill(artefacts: Path, 
         ["export", "int8", "--data", built.data, "--output", target],
     ]
     generator = random.Random(1)
-    for command in commands:
-        for _ in range(1):
-            running = subprocess.Popen(
-                [sys.executable, "-m", *map(str, command)],
-                cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            try:
-                running.wait(generator.uniform(3, 9))
-            except subprocess.TimeoutExpired:
-                running.send_signal(signal.SIGKILL)
-                running.wait()
-        python(*command)
+    for each in commands:
+        running = subprocess.Popen(
+            [sys.executable, "-m", *map(str, each)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            running.wait(generator.uniform(3, 9))
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+        command(*each)
     for name in ("fp32", "int8-cpu"):
         verified = artefact.read(artefacts / name).files
         assert artefact.read(target / name).files.items() <= verified.items()
@@ -160,9 +158,9 @@ def test_a_worse_artefact_fails_its_proof_and_is_not_published(built: Built, art
     onnx.save(graph, target / "int8-cpu/model.onnx")
     change(target / "int8-cpu", proof=Proof())
     where = ["--checkpoint", built.checkpoint, "--data", built.data, "--output", target, "--predictions", tmp_path]
-    done = python("export", "verify", "int8-cpu", *where, "--predictions", built.predictions, status=1)
+    done = command("export", "verify", "int8-cpu", *where, "--predictions", built.predictions, status=1)
     assert "failed: top-1 agreement is" in done.stdout
-    done = python("export", "publish", "--output", target, "--repository", tmp_path / "repository", status=1)
+    done = command("export", "publish", "--output", target, "--repository", tmp_path / "repository", status=1)
     assert "may not be published, its verdict is «failed: top-1 agreement" in done.stderr
     assert not (tmp_path / "repository").exists()
 
@@ -177,13 +175,13 @@ def test_a_worse_artefact_fails_its_proof_and_is_not_published(built: Built, art
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str) -> None:
-    done = python("export", *arguments, status=1)
+    done = command("export", *arguments, status=1)
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_few_calibration_images_are_refused(built: Built, artefacts: Path) -> None:
-    done = python("export", "int8", "--images", 499, "--data", built.data, "--output", artefacts, status=1)
+    done = command("export", "int8", "--images", 499, "--data", built.data, "--output", artefacts, status=1)
     assert "got 499 calibration images: want at least 500" in done.stderr
     artefact.read(artefacts / "int8-cpu")  # still there
 
@@ -197,14 +195,14 @@ def test_another_checkpoints_artefact_is_told(built: Built, artefacts: Path, tmp
     weights["classifier.6.bias"] += 1
     save_file(weights, other / "model.safetensors")
     where = ["--checkpoint", other, "--data", built.data, "--output", artefacts, "--predictions", built.predictions]
-    assert "was made from another checkpoint" in python("export", "verify", "fp32", *where, status=1).stderr
+    assert "was made from another checkpoint" in command("export", "verify", "fp32", *where, status=1).stderr
 
 
 def test_data_of_other_classes_proves_nothing(built: Built, artefacts: Path, tmp_path: Path) -> None:
     (tmp_path / "test/cat").mkdir(parents=True)
     Image.new("RGB", (30, 30)).save(tmp_path / "test/cat/1.png")
     where = ["--checkpoint", built.checkpoint, "--data", tmp_path, "--output", artefacts]
-    done = python("export", "verify", "fp32", *where, "--predictions", built.predictions, status=1)
+    done = command("export", "verify", "fp32", *where, "--predictions", built.predictions, status=1)
     assert "has cat, " in done.stderr
     assert "want folders named by these labels or by ImageNet's WordNet ids" in done.stderr
 
@@ -217,7 +215,7 @@ def test_comparing_a_graph_with_itself_finds_nothing(artefacts: Path, pixels: np
 
 
 def test_help_teaches() -> None:
-    assert "Nothing unproved is published" in python("export", "--help").stdout
+    assert "Nothing unproved is published" in command("export", "--help").stdout
 
 
 def test_json_of_every_manifest_is_sorted_and_ends_with_a_line(artefacts: Path) -> None:
