@@ -29,7 +29,7 @@ check: $(VENV)/tensorrt ## the quick loop, under a minute: lint, types and unit 
 
 test: $(VENV)/tensorrt $(BIN)/perf_analyzer ## run every test, with coverage
 	rm -f .coverage .coverage.*
-	coverage run -m pytest -n 2 --dist loadfile --durations=20
+	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
 	coverage report
 

@@ -53,8 +53,8 @@ def command(module: str, *arguments: object, status: int = 0, cwd: Path = ROOT) 
     return subprocess.CompletedProcess([module], got, out.getvalue(), err.getvalue())
 
 
-#: Two processes test side by side, file by file. First come what takes longest and what does not need the demo's files,
-#: so that nobody waits for them; whatever is not named comes where the dots are.
+#: Three processes test side by side, file by file, on two cores: much is waiting for servers. First come what takes
+#: longest and what does not need the demo's files, so that nobody waits for them; what is not named comes at the dots.
 ORDER = (
     "test_engines.py",
     "test_public_weights.py",
