@@ -18,7 +18,7 @@ help: ## list the commands
 demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything, from nothing (about 10 minutes)
 	python -m deploy.demo
 
-serve: $(VENV)/ready ## serve build/repository on 8000 (HTTP), 8001 (gRPC), 8002 (metrics) until Ctrl-C
+serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics) until Ctrl-C
 	python -m deploy.serve --repository build/repository
 
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint

@@ -62,6 +62,7 @@ ORDER = (
     "test_bench.py",
     "...",
     "test_supervisor.py",
+    "test_releases.py",
     "test_failing_server.py",
     "test_export.py",
     "test_client.py",
@@ -178,5 +179,7 @@ def int8_repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def server(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A real tritonserver on the published repository."""
-    with LocalServer(built.repository, use_free_ports=True, work=tmp_path_factory.mktemp("triton")) as running:
+    with LocalServer(
+        built.repository, use_free_ports=True, http=True, work=tmp_path_factory.mktemp("triton")
+    ) as running:
         yield running

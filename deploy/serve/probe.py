@@ -11,15 +11,17 @@ from tritonclient.utils import InferenceServerException
 
 from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS
 
-ADMIN_HEADER = "triton-grpc-protocol-admin-key"
-
 
 class Probe:
-    """A connection to one server. The model repository protocol wants the run's key."""
+    """A connection to one server."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str) -> None:
+        """Name it.
+
+        Args:
+            url: ``host:port``, or ``unix:PATH``.
+        """
         self._client = InferenceServerClient(url)
-        self._headers = {ADMIN_HEADER: key}
 
     def live(self) -> bool:
         """Whether the server answers at all."""
@@ -30,25 +32,9 @@ class Probe:
 
     def states(self) -> dict[str, tuple[str, str]]:
         """Model -> state (READY, UNAVAILABLE, LOADING...) and reason, of its newest version."""
-        index = self._client.get_model_repository_index(headers=self._headers, client_timeout=5)
+        index = self._client.get_model_repository_index(client_timeout=5)
         newest = sorted(index.models, key=lambda entry: int(entry.version or 0))
         return {entry.name: (entry.state, entry.reason) for entry in newest}
-
-    def load(self, model: str, timeout: float) -> None:
-        """Load a model, or its newest version in place of the present one.
-
-        Raises:
-            InferenceServerException: it cannot be loaded, or not in ``timeout`` seconds.
-        """
-        self._client.load_model(model, headers=self._headers, client_timeout=timeout)
-
-    def unload(self, model: str, timeout: float) -> None:
-        """Unload a model.
-
-        Raises:
-            InferenceServerException: it cannot be unloaded, or not in ``timeout`` seconds.
-        """
-        self._client.unload_model(model, headers=self._headers, client_timeout=timeout)
 
     def infer(self, model: str, timeout: float = 5.0) -> None:
         """One real inference.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def kill_orphans(prefix: str) -> None:
                 process.wait(5)
 
 
+def close_to_others(prefix: str) -> None:
+    """Let nobody else read the regions of one server: clients' pixels go through them, and Triton leaves them open."""
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.chmod(0o600)
+
+
 def clear_shared_memory(prefix: str) -> None:
     """Remove the regions of one server."""
     for region in SHARED_MEMORY.glob(f"{prefix}*"):
@@ -91,7 +98,8 @@ def clear_leftovers(*folders: Path) -> None:
         kill_orphans(f"{PREFIX}{owner}-")
         for path, its_owner in left.items():
             if its_owner == owner:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # another user's
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 _OWNER = re.compile(re.escape(PREFIX) + r"(\d+)-")

@@ -1,19 +1,19 @@
 """What a server loads of a release: for a model with engines, the plan of this GPU, or the graph to fall back on.
 
-The choice is a folder of links, the *view*, that any tritonserver can be pointed at: what lies there is what serves.
-Its folders are its own, so that the byte code which Python writes beside a model does not get into the release.
+The choice is a folder of links, the *view*, that any tritonserver can be pointed at: what lies there is what serves,
+and nothing else. Its folders are its own, so that the byte code which Python writes beside a model does not get into
+the release.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alexnet_client.files import new_folder, sha256_of
+from alexnet_client.files import new_folder
 from deploy.serve.repository import Checked
 from export.artefacts import artefact, manifest
 from export.engines.gpu import Gpu, installed
@@ -30,18 +30,20 @@ log = logging.getLogger("deploy.serve")
 class Selected:
     """What is served of a release."""
 
-    #: A folder as Triton reads it.
-    view: Path
+    #: Those in the view.
+    models: tuple[str, ...] = ()
     #: Model -> why its graph serves in an engine's place.
     fallbacks: dict[str, str] = field(default_factory=dict)
     #: Model -> why it is not served.
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def select(checked: Checked, work: Path, gpu: Gpu | None = None) -> Selected:
-    """Choose for every model, prove engines that were never on this GPU, and assemble the view below ``work``.
+def select(checked: Checked, view: Path, proofs: Path, gpu: Gpu | None = None) -> Selected:
+    """Choose for every model, prove engines that were never on this GPU, and lay the choice out.
 
     Args:
+        view: the folder to make, as Triton reads it.
+        proofs: where verdicts of engines are kept.
         gpu: the device to choose for; this machine's by default.
     """
     gpu = gpu or installed()
@@ -49,13 +51,20 @@ def select(checked: Checked, work: Path, gpu: Gpu | None = None) -> Selected:
     refused: dict[str, str] = {}
     for model in checked.models:
         record = manifest.read(_version(checked.release / model))
-        reason = unfit(record, gpu) or _prove(checked.release, record, gpu, work / "proofs")
+        reason = unfit(record, gpu) or _prove(checked.release, record, gpu, proofs)
         if reason is not None:
             if record.fallback:
                 fallbacks[model] = reason
             else:
                 refused[model] = f"{reason}; published with --fallback, its graph would serve"
-    return Selected(_assemble(checked, fallbacks, work), fallbacks, refused)
+    chosen = tuple(model for model in checked.models if model not in refused)
+    with new_folder(view) as partial:
+        for model in chosen:
+            if model in fallbacks:
+                _link_graph(checked.release / model, partial / model)
+            else:
+                _link_files(checked.release / model, partial / model)
+    return Selected(chosen, fallbacks, refused)
 
 
 def _prove(release: Path, record: manifest.Manifest, gpu: Gpu | None, folder: Path) -> str | None:
@@ -76,22 +85,6 @@ def _prove(release: Path, record: manifest.Manifest, gpu: Gpu | None, folder: Pa
     return f"{record.model}'s engine did not pass the golden batch on {gpu}: {said}"
 
 
-def _assemble(checked: Checked, fallbacks: dict[str, str], work: Path) -> Path:
-    """The view; kept by content, as the release and what falls back."""
-    digest = sha256_of("\0".join((str(checked.release), *fallbacks)))[:16]
-    view = work / "views" / f"{checked.release.name}-{digest}"
-    if view.is_dir():
-        return view
-    with new_folder(view) as partial:
-        for model in checked.models:
-            source = checked.release / model
-            if model in fallbacks:
-                _link_graph(source, partial / model)
-            else:
-                _link_files(source, partial / model)
-    return view
-
-
 def _link_files(source: Path, target: Path) -> None:
     for path in source.rglob("*"):
         if path.is_file():
@@ -110,12 +103,3 @@ def _link_graph(source: Path, target: Path) -> None:
 
 def _version(model: Path) -> Path:
     return max((path for path in model.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-
-
-def link(path: Path, view: Path) -> None:
-    """Point the link ``path`` at a view, in one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(os.path.abspath(view))  # noqa: PTH100  resolve() would follow the release's own link
-    partial.replace(path)

@@ -1,27 +1,29 @@
-"""A local tritonserver: started on a checked repository, ready when it answers, watched, stopped without a trace."""
+"""A local server: a door on loopback, behind it a tritonserver on a checked release; watched, stopped without a trace.
+
+Whatever changes, a release or a revival, changes as a whole: another tritonserver is started, asked, and put in the
+present one's place.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
-import secrets
+import shutil
+import tempfile
 import threading
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tritonclient.utils import InferenceServerException
-
+from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
-from deploy.serve.flags import Options, command
+from deploy.serve.door import Door
 from deploy.serve.installation import find
 from deploy.serve.ports import HOST, Ports, free_ports
 from deploy.serve.probe import Probe
-from deploy.serve.process import ServerError, TritonProcess
-from deploy.serve.repository import Checked, check
-from deploy.serve.selection import Selected, link, select
+from deploy.serve.process import ServerError
+from deploy.serve.repository import check
+from deploy.serve.room import Room
 from deploy.serve.times import Times
 from deploy.serve.watch import Watcher
 
@@ -31,10 +33,10 @@ WORK = Path("build/triton")
 
 
 class LocalServer:
-    """A tritonserver on loopback; use it in a ``with`` statement.
+    """A published repository, served on loopback; use it in a ``with`` statement.
 
-    A backend process that dies is noticed at once and its model loaded again; a server that dies is started again. A
-    newly published release goes live without a failed request.
+    A backend process or a server that dies is noticed at once and replaced, and a newly published release goes live
+    without a failed request. A release is taken as a whole or not at all.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LocalServer:
         ports: Ports | None = None,
         *,
         use_free_ports: bool = False,
+        http: bool = False,
         work: Path = WORK,
         times: Times | None = None,
     ) -> None:
@@ -52,24 +55,25 @@ class LocalServer:
             repository: as ``export publish`` wrote it.
             ports: where to listen, Triton's own by default.
             use_free_ports: listen on any free ports instead.
+            http: open KServe's HTTP as well. A few malformed bytes end Triton 24.10: not for strangers.
             work: folder of the log and of the assembled backends.
             times: how long what may take.
         """
         self.repository = repository
         self.ports = free_ports() if use_free_ports else ports or Ports()
         self.log_file = work / "tritonserver.log"
+        self._http = http
         self._work = work
         self._times = times or Times()
-        self._prefix = processes.own_prefix()
-        self._key = secrets.token_urlsafe()
-        self._process: TritonProcess | None = None
         self._stopping = threading.Event()
         self._watcher: Watcher | None = None
-        self._checked = Checked(repository, ())
-        self._selected = Selected(repository)
-        #: What tritonserver reads: the release, or the view of it that fits this machine.
-        self._served = work / f"{self._prefix}repository"
-        self._stubs: dict[int, str] = {}
+        #: Sockets and what is served; on a short path, which only this user may enter.
+        self._folder: Path | None = None
+        self._numbers = itertools.count(1)
+        self._room: Room | None = None
+        self._door: Door | None = None
+        #: A release that was not taken.
+        self._declined: Path | None = None
 
     @property
     def grpc_url(self) -> str:
@@ -78,7 +82,7 @@ class LocalServer:
 
     @property
     def http_url(self) -> str:
-        """``host:port``."""
+        """``host:port``; nobody listens there without ``http``."""
         return f"{HOST}:{self.ports.http}"
 
     @property
@@ -89,24 +93,22 @@ class LocalServer:
     @property
     def models(self) -> tuple[str, ...]:
         """The models that are served."""
-        return self._checked.models
+        return self._room.models if self._room else ()
 
     @property
     def refused(self) -> dict[str, str]:
         """Model -> why it is not served."""
-        return self._checked.refused
+        return self._room.refused if self._room else {}
 
     @property
     def fallbacks(self) -> dict[str, str]:
         """Model -> why its ONNX graph serves in an engine's place."""
-        return self._selected.fallbacks
+        return self._room.fallbacks if self._room else {}
 
     @property
-    def failed(self) -> str | None:
-        """Why the server is given up; None while it is not."""
-        if self._watcher is None or not self._watcher.gave_up:
-            return None
-        return f"tritonserver died {len(self._times.backoff)} times in a row: see {self.log_file}"
+    def pid(self) -> int | None:
+        """Process id of the tritonserver that answers; None while there is none."""
+        return self._room.pid if self._room else None
 
     def start(self) -> Self:
         """Start, and return when every model has answered a real inference.
@@ -117,15 +119,18 @@ class LocalServer:
             deploy.serve.repository.RepositoryError: there is no repository.
             ServerError: no model can be served, or the server did not get ready; names the log.
         """
-        processes.clear_leftovers(self._work)
+        processes.clear_leftovers(Path(tempfile.gettempdir()))
         try:
-            self._choose()
-            self.ports.check()
-            self._installation = find(self._work)
-            self.launch()
+            self.ports.check(http=self._http)
+            self._folder = Path(tempfile.mkdtemp(prefix=processes.own_prefix()))
+            room = self._new_room(self.repository)
+            room.start()
+            self._room = room
+            self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http)
+            self._door.lead_to(room.sockets, self._times.door)
+            self._door.open(self._times.door)
         except BaseException:
-            self.end()
-            self._served.unlink(missing_ok=True)
+            self._end()
             raise
         self._watcher = Watcher(self, self._times, self._stopping)
         self._watcher.start()
@@ -136,8 +141,7 @@ class LocalServer:
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join()
-        self.end()
-        self._served.unlink(missing_ok=True)
+        self._end()
 
     def cancel(self) -> None:
         """Give up starting, as from a signal handler: :meth:`start` raises soon; a running server goes on unwatched."""
@@ -153,121 +157,83 @@ class LocalServer:
 
     # --- What the watcher sees and does; see :class:`deploy.serve.watch.Watched`.
 
-    @property
-    def alive(self) -> bool:
-        """Whether tritonserver runs."""
-        return self._process is not None and self._process.alive
+    def trouble(self) -> str | None:
+        """What is wrong; None while all is well."""
+        if self._door is not None and not self._door.alive:
+            return "the door died"
+        return self._room.trouble() if self._room else "there is no tritonserver"
 
     @property
     def outdated(self) -> bool:
-        """Whether another release is published than the one that is served."""
-        return self.repository.resolve() != self._checked.release
+        """Whether another release is published than the one that is served, or was declined."""
+        return self._room is not None and self.repository.resolve() not in (self._room.release, self._declined)
 
-    def dead_models(self) -> list[str]:
-        """Models with a backend process that died."""
-        living = self._process.stubs() if self._process else {}
-        return sorted({model for stub, model in self._stubs.items() if stub not in living})
-
-    def launch(self) -> None:
-        """Start tritonserver; returns when every model has answered.
+    def replace(self) -> None:
+        """Put a sound tritonserver in the present one's place, and a door before it.
 
         Raises:
-            ServerError: no model can be served, or the server did not get ready; names the log.
+            AlexNetError: that did not work.
         """
-        options = Options(
-            self._installation.binary,
-            self._served,
-            self._installation.backends,
-            self.models,
-            self.ports,
-            self._prefix,
-            self._key,
-            drain=self._times.stop - 1,
-        )
-        self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self._prefix)
-        self._probe = Probe(self.grpc_url, self._key)
-        deadline = time.monotonic() + self._times.start
-        self._until(deadline, self._probe.live, "the server does not answer")
-        self._until(deadline, self._settled, "models are still loading")
-        states = self._probe.states()
-        for model in self.models:
-            state, reason = states.get(model, ("UNAVAILABLE", "not found"))
-            if state != "READY":
-                self._refuse(model, f"{model} could not be loaded: {reason or f'see {self.log_file}'}")
-        if not self.models:
-            raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
-        for model in self.models:
-            self._until(deadline, partial(self._probe.answers, model), f"{model} does not answer")
-        self._note_stubs()
+        if self._door is not None and not self._door.alive:
+            self._door.open(self._times.door)
+        if self._room is None or self._room.trouble():
+            room = self._new_room(self._room.release if self._room else self.repository)
+            room.start()
+            self._put_in_place(room)
 
-    def end(self) -> None:
-        """End tritonserver; nothing of it is left. Again is harmless."""
-        if self._process is not None:
-            self._process.end(self._times.stop)
-            self._probe.close()
-            self._process = None
-
-    def revive(self, models: list[str]) -> None:
-        """Load models again whose backend process died; should that not work, start the server again."""
-        started = time.monotonic()
-        log.warning("the backend process of %s died, loading it again", ", ".join(models))
+    def take_up(self) -> None:
+        """Put the published release in the present one's place; one that is not whole is declined by name."""
+        published = self.repository.resolve()
         try:
-            for model in models:
-                self._probe.unload(model, self._times.reload)
-            for model in self.models:  # those that depend on it too
-                self._probe.load(model, self._times.reload)
-            for model in self.models:
-                self._probe.infer(model)
-        except InferenceServerException as error:
-            log.warning("that failed (%s), starting the server again", error)
-            if self._process is not None:
-                self._process.kill()
-            self.end()
-            self.launch()
-        self._note_stubs()
-        log.warning("%s answers again after %.1f s", ", ".join(models), time.monotonic() - started)
-
-    def reload(self) -> None:
-        """Put a newly published release in the present one's place, or keep the present one where that fails."""
-        self._choose()
-        for model, reason in self.refused.items():
-            log.error("%s is not loaded, its present version goes on: %s", model, reason)
-        for model in self.models:
-            try:
-                self._probe.load(model, self._times.start)
-            except InferenceServerException as error:
-                log.error("%s could not be loaded, its present version goes on: %s", model, error)  # noqa: TRY400
-        self._note_stubs()
-        log.warning("release %s of %s is live", self._checked.release.name, self.repository)
+            room = self._new_room(published)
+            room.start()
+            if room.damaged:
+                room.end()
+                raise ServerError("; ".join(room.damaged.values()))
+        except AlexNetError as error:
+            if not self._stopping.is_set():
+                self._declined = published
+                log.error("release %s is not taken, the present one goes on: %s", published.name, error)  # noqa: TRY400
+            return
+        self._put_in_place(room)
+        log.warning("release %s of %s is live", room.release.name, self.repository)
 
     # --- Parts.
 
-    def _note_stubs(self) -> None:
-        self._stubs = self._process.stubs() if self._process else {}
+    def _new_room(self, release: Path) -> Room:
+        """A room for a release, which is read and checked anew."""
+        assert self._folder is not None
+        return Room(
+            check(release),
+            find(self._work),
+            self._folder / str(next(self._numbers)),
+            self._work,
+            self._times,
+            self._stopping,
+            http_too=self._http,
+        )
 
-    def _choose(self) -> None:
-        """Read the release anew and decide what is served of it."""
-        checked = check(self.repository)
-        self._selected = select(checked, self._work)
-        link(self._served, self._selected.view)
-        self._checked = checked
-        for reason in self._selected.fallbacks.values():
-            log.warning("%s; its ONNX graph serves", reason)
-        for model, reason in self._selected.refused.items():
-            self._refuse(model, reason)
+    def _put_in_place(self, room: Room) -> None:
+        """New requests go to another room; the present one answers what it has, and ends."""
+        assert self._door is not None
+        old, self._room = self._room, room
+        self._declined = None
+        self._door.lead_to(room.sockets, self._times.door)
+        if old is not None:
+            if old.trouble() is None:
+                through = Probe(self.grpc_url)  # and so the door is connected with the new one
+                through.answers(room.models[0])
+                through.close()
+                self._door.drain(self._times.drain)
+            old.end()
 
-    def _settled(self) -> bool:
-        return all(state != "LOADING" for state, _ in self._probe.states().values())
-
-    def _refuse(self, model: str, reason: str) -> None:
-        models = tuple(each for each in self.models if each != model)
-        self._checked = Checked(self._checked.release, models, {**self.refused, model: reason})
-
-    def _until(self, deadline: float, condition: Callable[[], bool], what: str) -> None:
-        while not condition():
-            if not self.alive:
-                raise ServerError(f"tritonserver ended while starting: see {self.log_file}")
-            if time.monotonic() > deadline:
-                raise ServerError(f"{what} after {self._times.start:g} s: see {self.log_file}")
-            if self._stopping.wait(0.05):
-                raise ServerError("stopped while starting")
+    def _end(self) -> None:
+        if self._room is not None:
+            self._room.end()
+            self._room = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

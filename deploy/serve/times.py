@@ -13,11 +13,13 @@ class Times:
     start: float = 60.0
     #: From SIGTERM to SIGKILL: with a backend process dead, a server does not end by itself.
     stop: float = 6.0
-    #: To unload or load one model whose backend process died.
-    reload: float = 4.0
+    #: For what a server was asked before another took its place.
+    drain: float = 10.0
     #: Between two looks at the processes and at the repository.
     watch: float = 0.25
-    #: Before a server that died is started again, one after the other; then it is given up.
+    #: Before another attempt, one after the other; the last one counts for all that follow.
     backoff: tuple[float, ...] = (0.0, 1.0, 2.0, 5.0, 10.0)
     #: A server that lived this long was sound: the backoff starts anew.
     sound: float = 60.0
+    #: Until Envoy is there, or has turned.
+    door: float = 5.0

@@ -1,4 +1,4 @@
-"""Watching a server: what died is brought back, a new release goes live, what dies again and again is given up."""
+"""Watching a server: what died is replaced, a new release goes live, and whatever goes wrong is tried again."""
 
 from __future__ import annotations
 
@@ -7,43 +7,31 @@ import threading
 import time
 from typing import Protocol
 
-from tritonclient.utils import InferenceServerException
-
-from deploy.serve.process import ServerError
+from alexnet_client.errors import AlexNetError
 from deploy.serve.times import Times
 
 log = logging.getLogger("deploy.serve")
 
 
 class Watched(Protocol):
-    """What a watcher asks of a server, and what it has it do."""
+    """What a watcher asks of a server, and what it has it do. All that it does may raise ``AlexNetError``."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether the server's process runs."""
+    def trouble(self) -> str | None:
+        """What is wrong; None while all is well."""
 
     @property
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served."""
 
-    def dead_models(self) -> list[str]:
-        """Models with a backend process that died."""
+    def replace(self) -> None:
+        """Put a sound server in the present one's place."""
 
-    def launch(self) -> None:
-        """Start the server; returns when it answers."""
-
-    def end(self) -> None:
-        """End the server and clear away what it leaves."""
-
-    def revive(self, models: list[str]) -> None:
-        """Bring models back whose backend process died."""
-
-    def reload(self) -> None:
-        """Put the published release in the present one's place."""
+    def take_up(self) -> None:
+        """Put the published release in the present one's place, or say why not and go on."""
 
 
 class Watcher:
-    """A thread that looks at a server at every interval."""
+    """A thread that looks at a server at every interval, for as long as it is not stopped."""
 
     def __init__(self, server: Watched, times: Times, stopping: threading.Event) -> None:
         """Name what to watch.
@@ -54,11 +42,9 @@ class Watcher:
         self._server = server
         self._times = times
         self._stopping = stopping
-        self._restarts = 0
-        self._started = time.monotonic()
+        self._attempts = 0
+        self._sound_since = time.monotonic()
         self._thread = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
-        #: Whether the server died too often and is left dead.
-        self.gave_up = False
 
     def start(self) -> None:
         """Watch from now on."""
@@ -69,34 +55,30 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self.gave_up and not self._stopping.wait(self._times.watch):
+        while not self._stopping.wait(self._times.watch):
             try:
                 self._look()
-            except (ServerError, InferenceServerException, OSError) as error:
+            except AlexNetError as error:
                 if not self._stopping.is_set():
-                    log.exception("the server could not be brought back: %s", error)  # noqa: TRY401
-                    self._server.end()
+                    log.error("that failed: %s", error)  # noqa: TRY400  its user's to mend
+            except Exception:
+                log.exception("the watch goes on after a bug")
 
     def _look(self) -> None:
-        if not self._server.alive:
-            self._restart()
-        elif dead := self._server.dead_models():
-            self._server.revive(dead)
+        if reason := self._server.trouble():
+            self._replace(reason)
         elif self._server.outdated:
-            self._server.reload()
+            self._server.take_up()
 
-    def _restart(self) -> None:
-        if time.monotonic() - self._started > self._times.sound:
-            self._restarts = 0
-        if self._restarts == len(self._times.backoff):
-            self.gave_up = True
-            log.error("tritonserver died %d times in a row, it is given up", self._restarts)
+    def _replace(self, reason: str) -> None:
+        if time.monotonic() - self._sound_since > self._times.sound:
+            self._attempts = 0
+        wait = self._times.backoff[min(self._attempts, len(self._times.backoff) - 1)]
+        self._attempts += 1
+        log.warning("%s: a new server in %g s", reason, wait)
+        if self._stopping.wait(wait):
             return
-        log.warning("tritonserver died, starting it again")
-        self._server.end()
-        if self._stopping.wait(self._times.backoff[self._restarts]):
-            return
-        self._restarts += 1
-        self._started = time.monotonic()
-        self._server.launch()
-        log.warning("tritonserver answers again")
+        started = time.monotonic()
+        self._server.replace()
+        self._sound_since = time.monotonic()
+        log.warning("all models answer again after %.1f s", self._sound_since - started)

@@ -7,18 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from tritonclient.utils import InferenceServerException
 
-from alexnet_client import AlexNetClient
+from alexnet_client import AlexNetClient, AlexNetError, Unavailable
 from deploy.serve import processes
 from deploy.serve import server as supervisor
-from deploy.serve.installation import find
+from deploy.serve.installation import Installation, find
 from deploy.serve.process import ServerError
 from deploy.serve.server import LocalServer
 from deploy.serve.times import Times
@@ -43,7 +41,7 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(
     with pytest.raises(ServerError, match=r"tritonserver ended while starting: see .*tritonserver.log"):
         server.start()
     assert "no such option" in server.log_file.read_text()
-    assert nothing_left(server._prefix)
+    assert server.pid is None
 
 
 def test_a_server_that_never_answers_is_given_up(
@@ -53,7 +51,7 @@ def test_a_server_that_never_answers_is_given_up(
     server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=Times(start=0.5))
     with pytest.raises(ServerError, match="the server does not answer after 0.5 s"):
         server.start()
-    assert server._process is None
+    assert server.pid is None
 
 
 def test_one_that_does_not_even_stop_is_killed(
@@ -64,7 +62,7 @@ def test_one_that_does_not_even_stop_is_killed(
     server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=times)
     with pytest.raises(ServerError, match="does not answer"):
         server.start()
-    assert server._process is None
+    assert server.pid is None
 
 
 def test_starting_can_be_given_up(int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,36 +85,39 @@ def test_ctrl_c_while_starting_ends_at_once_and_well(int8_repository: Path) -> N
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
 
 
-def test_one_that_cannot_be_brought_back_is_given_up(int8_repository: Path, tmp_path: Path) -> None:
-    times = Times(backoff=(0.0, 0.1))
-    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=times) as server:
-        server._installation = replace(server._installation, binary=Path("/bin/false"))
-        os.kill(server._process.pid, signal.SIGKILL)
-        wait_until(lambda: server.failed is not None, 30, "giving up")
-        assert "tritonserver died 2 times in a row: see " in str(server.failed)
-    assert nothing_left(server._prefix)
-
-
-def test_a_backend_that_cannot_be_loaded_again_costs_a_restart(
+def test_one_that_does_not_start_again_is_tried_again_until_it_does(
     built: Built, int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
+    times = Times(backoff=(0.0, 0.1))
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work", times=times) as server:
+        tries: list[Path] = []
 
-        def refuse(*_: object) -> None:
-            raise InferenceServerException("unload failed")
+        def broken(work: Path) -> Installation:
+            tries.append(work)
+            return replace(find(work), binary=Path("/bin/false"))
 
-        first = server._process.pid
-        monkeypatch.setattr(server._probe, "unload", refuse)
-        os.kill(next(iter(server._stubs)), signal.SIGKILL)
-        wait_until(lambda: server._process is not None and server._process.pid != first, 20, "a new server")
-        deadline = time.monotonic() + 30
+        monkeypatch.setattr(supervisor, "find", broken)
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: len(tries) > 3, 30, "four attempts")
         with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
-            wait_until(lambda: client_is_ready(client), deadline - time.monotonic(), "ready")
+            with pytest.raises(Unavailable):
+                client.health()
+            monkeypatch.undo()
+            wait_until(lambda: is_ready(client), 30, "ready")
             assert client.classify(open_split(built.data, "test").file(0), top_k=1)
 
 
-def client_is_ready(client: AlexNetClient) -> bool:
+def test_a_door_that_dies_is_put_back(int8_repository: Path, tmp_path: Path) -> None:
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
+        first = server.pid
+        os.kill(server._door.pid, signal.SIGKILL)
+        with AlexNetClient(server.grpc_url) as client:
+            wait_until(lambda: is_ready(client), 10, "ready")
+        assert server.pid == first
+
+
+def is_ready(client: AlexNetClient) -> bool:
     try:
-        return len(client.health().models) == 2
-    except Exception:
+        return client.health().models == ("alexnet_int8", "alexnet")
+    except AlexNetError:
         return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from alexnet_client import AlexNetClient, contract
 from deploy.loadtest.perf_analyzer import measure
 from deploy.loadtest.photograph import photograph
+from deploy.serve import processes
 from deploy.serve.server import LocalServer
 from export.proof.compare import compare
 from export.runtimes.onnx import OnnxRuntime
@@ -175,12 +178,47 @@ def test_an_unknown_output_is_refused(server: LocalServer) -> None:
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
-def test_strangers_may_not_manage_models(server: LocalServer) -> None:
+CLOSED = {
+    "load": lambda client: client.load_model("alexnet_int8"),
+    "unload": lambda client: client.unload_model("alexnet_int8"),
+    "memory": lambda client: client.register_system_shared_memory("mine", "/mine", 64),
+    "memory status": lambda client: client.get_system_shared_memory_status(),
+    "GPU memory": lambda client: client.get_cuda_shared_memory_status(),
+    "log": lambda client: client.update_log_settings({"log_verbose_level": 9}),
+    "traces": lambda client: client.update_trace_settings(settings={"trace_rate": "1"}),
+}
+
+
+@pytest.mark.parametrize("call", CLOSED.values(), ids=CLOSED)
+def test_what_is_not_for_clients_has_no_way_in(server: LocalServer, call) -> None:
     with (
         triton_grpc.InferenceServerClient(server.grpc_url) as client,
-        pytest.raises(InferenceServerException, match="restricted|admin-key"),
+        pytest.raises(InferenceServerException) as caught,
     ):
-        client.unload_model("alexnet_int8")
+        call(client)
+    assert caught.value.status() == "StatusCode.PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("call", CLOSED.values(), ids=CLOSED)
+def test_nor_has_it_for_the_servers_own_user(server: LocalServer, call) -> None:
+    """Past the door, on Triton's own socket."""
+    with (
+        triton_grpc.InferenceServerClient(f"unix:{server._room.sockets.grpc}") as client,
+        pytest.raises(InferenceServerException, match="restricted|not allowed"),
+    ):
+        call(client)
+
+
+def test_another_user_gets_neither_at_the_sockets_nor_at_clients_pixels(server: LocalServer) -> None:
+    """As root this is tried as another user; otherwise only the permissions can be looked at."""
+    regions = list(processes.SHARED_MEMORY.glob(f"{server._room._prefix}*"))
+    assert regions
+    for path in (server._folder, server._room.sockets.folder, *regions):
+        assert path.stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:
+        for tried in (["stat", server._room.sockets.metrics], ["cat", regions[0]]):
+            done = subprocess.run(tried, user=65534, capture_output=True, text=True, check=False)
+            assert "Permission denied" in done.stderr
 
 
 def test_the_log_is_where_it_says(server: LocalServer) -> None:

@@ -4,16 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.serve.flags import Options, command
-from deploy.serve.ports import Ports
+from deploy.serve.sockets import Sockets
 
 OPTIONS = Options(
     binary=Path("/opt/tritonserver"),
     repository=Path("/models"),
     backends=Path("/backends"),
-    models=("alexnet_decode", "alexnet"),
-    ports=Ports(grpc=1, http=2, metrics=3),
+    sockets=Sockets(Path("/tmp/alexnet-7-x/1")),
     prefix="alexnet-7-",
-    key="secret",
     drain=5,
 )
 
@@ -22,25 +20,33 @@ def values(line: list[str], flag: str) -> list[str]:
     return [argument.partition("=")[2] for argument in line[1:] if argument.partition("=")[0] == flag]
 
 
-def test_every_port_has_its_address() -> None:
+def test_it_listens_on_sockets_in_one_folder_and_nowhere_else() -> None:
+    line = command(replace(OPTIONS, http_too=True))
+    for name in ("grpc", "http", "metrics"):
+        assert values(line, f"--{name}-address") == [f"unix:/tmp/alexnet-7-x/1/{name}"]
+    assert OPTIONS.sockets.grpc == Path("/tmp/alexnet-7-x/1/grpc:1")  # as Triton joins the two
+    assert values(line, "--grpc-port") == ["1"]
+
+
+def test_http_is_off_unless_it_is_asked_for() -> None:
+    assert values(command(OPTIONS), "--allow-http") == ["false"]
+    assert values(command(OPTIONS), "--http-address") == []
+    assert values(command(replace(OPTIONS, http_too=True)), "--allow-http") == []
+
+
+def test_models_are_managed_by_nobody() -> None:
     line = command(OPTIONS)
-    for name, port in (("grpc", "1"), ("http", "2"), ("metrics", "3")):
-        assert values(line, f"--{name}-port") == [port]
-        assert values(line, f"--{name}-address") == ["127.0.0.1"]
-        assert values(command(replace(OPTIONS, host="0.0.0.0")), f"--{name}-address") == ["0.0.0.0"]
+    assert values(line, "--model-control-mode") == ["none"]
+    assert values(line, "--load-model") == []
 
 
-def test_only_the_models_that_were_named_are_loaded_in_order() -> None:
-    line = command(OPTIONS)
-    assert values(line, "--model-control-mode") == ["explicit"]
-    assert values(line, "--load-model") == ["alexnet_decode", "alexnet"]
-
-
-def test_models_and_memory_are_managed_with_the_key_only() -> None:
-    line = command(OPTIONS)
-    protected = "model-repository,shared-memory:"
-    assert values(line, "--grpc-restricted-protocol") == [f"{protected}admin-key=secret"]
-    assert values(line, "--http-restricted-api") == [f"{protected}triton-grpc-protocol-admin-key=secret"]
+def test_memory_log_and_traces_are_shut_by_a_key_that_no_call_can_carry() -> None:
+    line = command(replace(OPTIONS, http_too=True))
+    for flag in ("--grpc-restricted-protocol", "--http-restricted-api"):
+        (value,) = values(line, flag)
+        protected, _, key = value.partition(":")
+        assert protected.split(",") == ["shared-memory", "trace", "logging"]
+        assert key.partition("=")[0] != key.partition("=")[0].lower()  # HTTP/2 has no such header
 
 
 def test_paths_are_absolute_whatever_the_working_directory() -> None:

@@ -90,34 +90,35 @@ def test_where_no_engine_fits_the_graph_serves(
 ) -> None:
     monkeypatch.setattr(selection, "installed", lambda: gpu)
     checked = released(tmp_path, folders)
-    chosen = select(checked, tmp_path / "work")
+    chosen = select(checked, tmp_path / "view", tmp_path / "proofs")
     assert list(chosen.fallbacks) == ["alexnet_int8"]
     assert re.search(rf"has engines for sm80, sm89, and this machine has {has}", chosen.fallbacks["alexnet_int8"])
-    model = chosen.view / "alexnet_int8"
+    model = tmp_path / "view" / "alexnet_int8"
     assert [path.name for path in (model / "1").iterdir()] == ["model.onnx"]
     assert (model / "1/model.onnx").read_bytes() == b"eight bits"
     assert "cc_model_filenames" not in (model / "config.pbtxt").read_text()
     graph = "alexnet_fp32/1/model.onnx"
-    assert (chosen.view / graph).resolve() == checked.release / graph
-    assert select(checked, tmp_path / "work").view == chosen.view
+    assert (tmp_path / "view" / graph).resolve() == checked.release / graph
 
 
 def test_without_a_fallback_the_model_is_refused_with_the_remedy(
     tmp_path: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "installed", lambda: None)
-    chosen = select(released(tmp_path, [folders[0], *folders[2:]]), tmp_path / "work")
+    chosen = select(released(tmp_path, [folders[0], *folders[2:]]), tmp_path / "view", tmp_path / "proofs")
     assert "published with --fallback, its graph would serve" in chosen.refused["alexnet_int8"]
     assert chosen.fallbacks == {}
+    assert "alexnet_int8" not in chosen.models
+    assert not (tmp_path / "view/alexnet_int8").exists()  # what lies there is served
 
 
 def test_an_engine_serves_once_the_golden_batch_is_right(
     tmp_path: Path, folders: list[Path], golden_batch: list[str]
 ) -> None:
     checked = released(tmp_path, folders)
-    chosen = select(checked, tmp_path / "work", ADA)
+    chosen = select(checked, tmp_path / "view", tmp_path / "proofs", ADA)
     assert (chosen.fallbacks, chosen.refused) == ({}, {})
-    served = {str(path.relative_to(chosen.view)) for path in chosen.view.rglob("*") if path.is_file()}
+    served = {str(path.relative_to(tmp_path / "view")) for path in (tmp_path / "view").rglob("*") if path.is_file()}
     published = {str(path.relative_to(checked.release)) for path in checked.release.rglob("*") if path.is_file()}
     assert served == published
     assert golden_batch == []
@@ -125,5 +126,5 @@ def test_an_engine_serves_once_the_golden_batch_is_right(
 
 def test_one_that_answers_wrongly_never_serves(tmp_path: Path, folders: list[Path], golden_batch: list[str]) -> None:
     golden_batch.append("mean embedding cosine is 0.9, want at least 0.99")
-    chosen = select(released(tmp_path, folders), tmp_path / "work", ADA)
+    chosen = select(released(tmp_path, folders), tmp_path / "view", tmp_path / "proofs", ADA)
     assert "did not pass the golden batch on NVIDIA L4 (sm89): failed: mean emb" in chosen.fallbacks["alexnet_int8"]

@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import pytest
-
 from deploy.serve.process import ServerError
 from deploy.serve.times import Times
 from deploy.serve.watch import Watcher
@@ -19,92 +17,81 @@ class Server:
     """A server whose state a test sets."""
 
     def __init__(self) -> None:
-        self.alive = True
+        self.reason: str | None = None
         self.outdated = False
-        self.dead: list[str] = []
         self.told: list[str] = []
-        self.starts = True
+        self.failures: list[Exception] = []
 
-    def dead_models(self) -> list[str]:
-        return self.dead
+    def trouble(self) -> str | None:
+        return self.reason
 
-    def launch(self) -> None:
-        self.told.append("launch")
-        if not self.starts:
-            raise ServerError("it does not start")
-        self.alive = True
+    def replace(self) -> None:
+        self.told.append("replace")
+        if self.failures:
+            raise self.failures.pop()
+        self.reason = None
 
-    def end(self) -> None:
-        self.told.append("end")
-        self.alive = False
-
-    def revive(self, models: list[str]) -> None:
-        self.told.append(f"revive {' '.join(models)}")
-        self.dead = []
-
-    def reload(self) -> None:
-        self.told.append("reload")
+    def take_up(self) -> None:
+        self.told.append("take up")
+        if self.failures:
+            raise self.failures.pop()
         self.outdated = False
 
 
-def watched(server: Server, until: Callable[[Watcher], bool], times: Times = QUICK) -> Watcher:
+def watched(server: Server, until: Callable[[], bool], times: Times = QUICK) -> None:
     """Watch a server until something holds, for ten seconds at most."""
     stopping = threading.Event()
     watcher = Watcher(server, times, stopping)
     watcher.start()
     deadline = time.monotonic() + 10
     try:
-        while not until(watcher):
+        while not until():
             assert time.monotonic() < deadline, server.told
             time.sleep(0.001)
     finally:
         stopping.set()
         watcher.join()
-    return watcher
 
 
-def test_a_dead_server_is_ended_in_order_before_it_is_started_again() -> None:
+def test_what_is_broken_is_replaced_before_a_release_is_taken_up() -> None:
     server = Server()
-    server.alive = False
-    assert not watched(server, lambda _: server.alive).gave_up
-    assert server.told == ["end", "launch"]
+    server.reason, server.outdated = "the backend process of alexnet_int8 died", True
+    watched(server, lambda: not server.outdated)
+    assert server.told == ["replace", "take up"]
 
 
-def test_models_with_a_dead_process_are_brought_back_before_a_release_is_taken_up() -> None:
+def test_it_never_gives_up_and_waits_ever_longer_up_to_a_bound() -> None:
     server = Server()
-    server.dead, server.outdated = ["alexnet_fp32", "alexnet_int8"], True
-    watched(server, lambda _: not server.outdated)
-    assert server.told == ["revive alexnet_fp32 alexnet_int8", "reload"]
+    server.reason = "tritonserver died"
+    server.failures = [ServerError("it does not start") for _ in range(2 * len(QUICK.backoff))]
+    watched(server, lambda: server.reason is None)
+    assert server.told == ["replace"] * (2 * len(QUICK.backoff) + 1)
 
 
-def test_a_server_that_does_not_start_is_given_up_after_as_many_tries_as_there_are_waits() -> None:
+def test_the_waits_are_those_of_the_times_and_start_anew_after_a_sound_while() -> None:
+    server, waited = Server(), []
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return len(waited) > 8
+
+    server.failures = [ServerError("no")] * 3
+    server.reason = "tritonserver died"
+    times = Times(watch=0.5, backoff=(0.0, 1.0, 2.0), sound=3600)
+    Watcher(server, times, Stopping())._watch()
+    assert waited[:8] == [0.5, 0.0, 0.5, 1.0, 0.5, 2.0, 0.5, 2.0]
+    waited.clear()
+    server.reason = "tritonserver died"
+    watcher = Watcher(server, Times(watch=0.5, backoff=(0.0, 1.0), sound=0.0), Stopping())
+    watcher._attempts = 5
+    watcher._watch()
+    assert waited[1] == 0.0
+
+
+def test_a_bug_is_logged_with_its_traceback_and_the_watch_goes_on(caplog) -> None:  # type: ignore[no-untyped-def]
     server = Server()
-    server.alive, server.starts = False, False
-    assert watched(server, lambda watcher: watcher.gave_up).gave_up
-    assert server.told.count("launch") == len(QUICK.backoff)
-    assert server.told[-1] == "end"
-
-
-def test_a_server_that_was_sound_between_its_deaths_is_never_given_up() -> None:
-    server = Server()
-
-    def killed_again(_: Watcher) -> bool:
-        server.alive = False
-        return server.told.count("launch") > 2 * len(QUICK.backoff)
-
-    assert not watched(server, killed_again, Times(watch=0.001, backoff=QUICK.backoff, sound=0.0)).gave_up
-
-
-def test_a_bug_is_not_taken_for_a_dead_server() -> None:
-    server = Server()
-    server.outdated = True
-    stopping = threading.Event()
-    watcher = Watcher(server, QUICK, stopping)
-
-    def reload() -> None:
-        raise KeyError("a bug")
-
-    server.reload = reload  # type: ignore[method-assign]
-    with pytest.raises(KeyError, match="a bug"):
-        watcher._look()
-    assert server.told == []
+    server.outdated, server.failures = True, [KeyError("a bug")]
+    watched(server, lambda: not server.outdated)
+    assert server.told == ["take up", "take up"]
+    assert "KeyError: 'a bug'" in caplog.text

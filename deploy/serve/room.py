@@ -1,0 +1,167 @@
+"""A room: one tritonserver with one release, from its start to an end that leaves no trace.
+
+It listens on sockets in a folder that only this user may enter. Nothing in it ever changes: another release, or the
+same one after an accident, gets another room.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from deploy.serve import processes
+from deploy.serve.flags import Options, command
+from deploy.serve.installation import Installation
+from deploy.serve.probe import Probe
+from deploy.serve.process import ServerError, TritonProcess
+from deploy.serve.repository import Checked
+from deploy.serve.selection import Selected, select
+from deploy.serve.sockets import Sockets
+from deploy.serve.times import Times
+
+
+class Room:
+    """A running tritonserver on one checked release."""
+
+    def __init__(
+        self,
+        checked: Checked,
+        installation: Installation,
+        folder: Path,
+        work: Path,
+        times: Times,
+        stopping: threading.Event,
+        *,
+        http_too: bool = False,
+    ) -> None:
+        """Name what to serve; nothing is started yet.
+
+        Args:
+            folder: of its own, on a short path: names of sockets have at most 107 bytes.
+            work: folder of the log and of engines' verdicts.
+            stopping: gives up starting once it is set.
+        """
+        self.release = checked.release
+        self.sockets = Sockets(folder)
+        self.log_file = work / "tritonserver.log"
+        self._checked = checked
+        self._installation = installation
+        self._work = work
+        self._times = times
+        self._stopping = stopping
+        self._http_too = http_too
+        self._selected = Selected()
+        self._models: tuple[str, ...] = ()
+        self._failed: dict[str, str] = {}
+        self._prefix = processes.own_prefix()
+        self._process: TritonProcess | None = None
+        self._stubs: dict[int, str] = {}
+        self._probe: Probe | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are served."""
+        return self._models
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Model -> why it is not served."""
+        return {**self._checked.refused, **self._selected.refused, **self._failed}
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Of :attr:`refused`, what no machine could serve."""
+        return {**self._checked.refused, **self._failed}
+
+    @property
+    def fallbacks(self) -> dict[str, str]:
+        """Model -> why its ONNX graph serves in an engine's place."""
+        return self._selected.fallbacks
+
+    @property
+    def pid(self) -> int | None:
+        """tritonserver's process id; None while there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start tritonserver; returns when every model has answered a real inference.
+
+        Raises:
+            ServerError: no model can be served, or the server did not get ready; names the log. Nothing is left then.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self) -> None:
+        self.sockets.folder.mkdir(mode=0o700, parents=True)
+        view = self.sockets.folder / "models"
+        self._selected = select(self._checked, view, self._work / "proofs")
+        options = Options(
+            self._installation.binary,
+            view,
+            self._installation.backends,
+            self.sockets,
+            self._prefix,
+            drain=self._times.stop - 1,
+            http_too=self._http_too,
+        )
+        self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self._prefix)
+        self._probe = probe = Probe(f"unix:{self.sockets.grpc}")
+        deadline = time.monotonic() + self._times.start
+        self._until(deadline, probe.live, "the server does not answer")
+        self._until(deadline, lambda: self._settled(probe), "models are still loading")
+        states = probe.states()
+        for model in self._selected.models:
+            state, reason = states.get(model, ("UNAVAILABLE", "not found"))
+            if state != "READY":
+                self._failed[model] = f"{model} could not be loaded: {reason or f'see {self.log_file}'}"
+        models = tuple(model for model in self._selected.models if model not in self._failed)
+        if not models:
+            raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
+        for model in models:
+            self._until(deadline, partial(probe.answers, model), f"{model} does not answer")
+        processes.close_to_others(self._prefix)
+        self._models = models
+        self._stubs = self._process.stubs()
+
+    def trouble(self) -> str | None:
+        """What is wrong with it; None while all is well."""
+        if self._process is None or not self._process.alive:
+            return "tritonserver died"
+        living = self._process.stubs()
+        dead = sorted({model for stub, model in self._stubs.items() if stub not in living})
+        if dead:
+            return f"the backend process of {', '.join(dead)} died"
+        return None
+
+    def end(self) -> None:
+        """End tritonserver; nothing of it is left. Again is harmless."""
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
+        if self._process is not None:
+            if self.trouble() is not None:  # it would not end by itself
+                self._process.kill()
+            self._process.end(self._times.stop)
+            self._process = None
+        shutil.rmtree(self.sockets.folder, ignore_errors=True)
+
+    @staticmethod
+    def _settled(probe: Probe) -> bool:
+        return all(state != "LOADING" for state, _ in probe.states().values())
+
+    def _until(self, deadline: float, condition: Callable[[], bool], what: str) -> None:
+        while not condition():
+            if self._process is None or not self._process.alive:
+                raise ServerError(f"tritonserver ended while starting: see {self.log_file}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{what} after {self._times.start:g} s: see {self.log_file}")
+            if self._stopping.wait(0.05):
+                raise ServerError("stopped while starting")
