@@ -22,9 +22,6 @@ from export.artefacts.manifest import Manifest
 from export.proof.lineage import check_ancestors, stale
 from export.release import SOURCE, Member, stage
 
-#: The release that serves and the one before it, for a rollback.
-KEPT_RELEASES = 2
-
 
 class PublishError(AlexNetError):
     """What was asked for cannot be published."""
@@ -82,8 +79,10 @@ def publish(
             raise
         sync(releases)
         _switch(repository, releases / str(number))
-        for old in (*numbers, number)[:-KEPT_RELEASES]:
-            shutil.rmtree(releases / str(old))
+        # What served until now stays for a rollback, be it the newest or one that was rolled back to.
+        for old in numbers:
+            if old != (present or numbers[-1]):
+                shutil.rmtree(releases / str(old))
     return number
 
 

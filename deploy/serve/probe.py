@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -42,15 +44,20 @@ class Probe:
         Raises:
             InferenceServerException: the model does not answer.
         """
-        contract = MODELS[model]
-        (wanted,) = contract.inputs
-        tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
-        grey = (
-            np.array([[_grey_png()]], dtype=object) if contract.takes_files else np.zeros((1, *IMAGE.shape), np.uint8)
+        tensors, outputs = _question(model)
+        self._client.infer(model, tensors, outputs=outputs, client_timeout=timeout)
+
+    def ask(self, model: str, heard: Callable[[], None], timeout: float) -> None:
+        """One real inference that is not waited for.
+
+        Args:
+            heard: called, in a thread of gRPC's, when there is an answer; a refusal is one too.
+            timeout: seconds after which that there was none counts as one.
+        """
+        tensors, outputs = _question(model)
+        self._client.async_infer(
+            model, tensors, outputs=outputs, callback=lambda *_, **__: heard(), client_timeout=timeout
         )
-        tensor.set_data_from_numpy(grey)
-        output = InferRequestedOutput(contract.outputs[0].name)
-        self._client.infer(model, [tensor], outputs=[output], client_timeout=timeout)
 
     def answers(self, model: str) -> bool:
         """Whether :meth:`infer` succeeds."""
@@ -65,6 +72,16 @@ class Probe:
         self._client.close()
 
 
+def _question(model: str) -> tuple[list[InferInput], list[InferRequestedOutput]]:
+    contract = MODELS[model]
+    (wanted,) = contract.inputs
+    tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
+    grey = np.array([[_grey_png()]], dtype=object) if contract.takes_files else np.zeros((1, *IMAGE.shape), np.uint8)
+    tensor.set_data_from_numpy(grey)
+    return [tensor], [InferRequestedOutput(contract.outputs[0].name)]
+
+
+@cache
 def _grey_png() -> bytes:
     file = io.BytesIO()
     Image.new("L", (IMAGE_SIDE, IMAGE_SIDE), 128).save(file, "PNG")

@@ -51,6 +51,24 @@ def _model(command: list[str]) -> str:
     return ""
 
 
+def stopped(process: int) -> bool:
+    """Whether a process is stopped, as by SIGSTOP; a debugger's stop is another."""
+    try:
+        return bool(psutil.Process(process).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def work(processes: Iterable[int]) -> float:
+    """Seconds of the processor that processes have used."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = psutil.Process(process).cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def kill(process: int) -> None:
     """Kill a process and all that it started; returns when they are gone."""
     try:

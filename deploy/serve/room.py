@@ -10,18 +10,30 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from alexnet_client.contract import MODELS
 from deploy.serve import processes
 from deploy.serve.flags import Options, command
 from deploy.serve.installation import Installation
 from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError, TritonProcess
+from deploy.serve.pulse import Pulse
 from deploy.serve.repository import Checked
 from deploy.serve.selection import Selected, select
 from deploy.serve.sockets import Sockets
 from deploy.serve.times import Times
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a server."""
+
+    reason: str
+    #: Processes that must not speak again.
+    culprits: tuple[int, ...] = ()
 
 
 class Room:
@@ -61,6 +73,9 @@ class Room:
         self._process: TritonProcess | None = None
         self._stubs: dict[int, str] = {}
         self._probe: Probe | None = None
+        self._pulses: dict[str, Pulse] = {}
+        #: Since when a process is stopped.
+        self._stops: dict[int, float] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -130,16 +145,41 @@ class Room:
         processes.close_to_others(self._prefix)
         self._models = models
         self._stubs = self._process.stubs()
+        self._pulses = {model: self._pulse(model, probe) for model in models if not MODELS[model].needs}
 
-    def trouble(self) -> str | None:
-        """What is wrong with it; None while all is well."""
+    def trouble(self) -> Trouble | None:
+        """What is wrong with it; None while all is well. To be called several times a second."""
         if self._process is None or not self._process.alive:
-            return "tritonserver died"
+            return Trouble("tritonserver died")
         living = self._process.stubs()
         dead = sorted({model for stub, model in self._stubs.items() if stub not in living})
         if dead:
-            return f"the backend process of {', '.join(dead)} died"
+            return Trouble(f"the backend process of {', '.join(dead)} died")
+        for process, name in ((self._process.pid, "tritonserver"), *self._stubs.items()):
+            if self._stopped(process):
+                return Trouble(f"{name} is stopped", (process,))
+        for model, pulse in self._pulses.items():
+            if pulse.stuck():
+                return Trouble(f"{model} neither answers nor works", self._processes_of(model))
         return None
+
+    def _stopped(self, process: int) -> bool:
+        if not processes.stopped(process):
+            self._stops.pop(process, None)
+            return False
+        return time.monotonic() - self._stops.setdefault(process, time.monotonic()) > self._times.stopped
+
+    def _processes_of(self, model: str) -> tuple[int, ...]:
+        """Its backend processes; where the backend is Triton's own, Triton."""
+        stubs = tuple(stub for stub, its_model in self._stubs.items() if its_model == model)
+        return stubs or ((self._process.pid,) if self._process else ())
+
+    def _pulse(self, model: str, probe: Probe) -> Pulse:
+        return Pulse(
+            lambda heard: probe.ask(model, heard, self._times.start),
+            lambda: processes.work(self._processes_of(model)),
+            self._times,
+        )
 
     def end(self) -> None:
         """End tritonserver; nothing of it is left. Again is harmless."""

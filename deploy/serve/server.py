@@ -23,7 +23,7 @@ from deploy.serve.ports import HOST, Ports, free_ports
 from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError
 from deploy.serve.repository import check
-from deploy.serve.room import Room
+from deploy.serve.room import Room, Trouble
 from deploy.serve.times import Times
 from deploy.serve.watch import Watcher
 
@@ -157,27 +157,30 @@ class LocalServer:
 
     # --- What the watcher sees and does; see :class:`deploy.serve.watch.Watched`.
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """What is wrong; None while all is well."""
         if self._door is not None and not self._door.alive:
-            return "the door died"
-        return self._room.trouble() if self._room else "there is no tritonserver"
+            return Trouble("the door died")
+        return self._room.trouble() if self._room else Trouble("there is no tritonserver")
 
     @property
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served, or was declined."""
         return self._room is not None and self.repository.resolve() not in (self._room.release, self._declined)
 
-    def replace(self) -> None:
+    def replace(self, trouble: Trouble) -> None:
         """Put a sound tritonserver in the present one's place, and a door before it.
 
         Raises:
             AlexNetError: that did not work.
         """
+        for process in trouble.culprits:
+            processes.kill(process)
         if self._door is not None and not self._door.alive:
             self._door.open(self._times.door)
         if self._room is None or self._room.trouble():
-            room = self._new_room(self._room.release if self._room else self.repository)
+            present = self._room.release if self._room else self.repository
+            room = self._new_room(present if present.is_dir() else self.repository)
             room.start()
             self._put_in_place(room)
 

@@ -17,6 +17,12 @@ class Times:
     drain: float = 10.0
     #: Between two looks at the processes and at the repository.
     watch: float = 0.25
+    #: Between two questions to a model.
+    pulse: float = 2.0
+    #: For a model's answer, or a sign that it works on one.
+    answer: float = 4.0
+    #: That a process may be stopped (SIGSTOP); one that goes on after longer answers with other requests' bytes.
+    stopped: float = 1.0
     #: Before another attempt, one after the other; the last one counts for all that follow.
     backoff: tuple[float, ...] = (0.0, 1.0, 2.0, 5.0, 10.0)
     #: A server that lived this long was sound: the backoff starts anew.

@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from alexnet_client.errors import AlexNetError
+from deploy.serve.room import Trouble
 from deploy.serve.times import Times
 
 log = logging.getLogger("deploy.serve")
@@ -16,14 +17,14 @@ log = logging.getLogger("deploy.serve")
 class Watched(Protocol):
     """What a watcher asks of a server, and what it has it do. All that it does may raise ``AlexNetError``."""
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """What is wrong; None while all is well."""
 
     @property
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served."""
 
-    def replace(self) -> None:
+    def replace(self, trouble: Trouble) -> None:
         """Put a sound server in the present one's place."""
 
     def take_up(self) -> None:
@@ -65,20 +66,20 @@ class Watcher:
                 log.exception("the watch goes on after a bug")
 
     def _look(self) -> None:
-        if reason := self._server.trouble():
-            self._replace(reason)
+        if trouble := self._server.trouble():
+            self._replace(trouble)
         elif self._server.outdated:
             self._server.take_up()
 
-    def _replace(self, reason: str) -> None:
+    def _replace(self, trouble: Trouble) -> None:
         if time.monotonic() - self._sound_since > self._times.sound:
             self._attempts = 0
         wait = self._times.backoff[min(self._attempts, len(self._times.backoff) - 1)]
         self._attempts += 1
-        log.warning("%s: a new server in %g s", reason, wait)
+        log.warning("%s: a new server in %g s", trouble.reason, wait)
         if self._stopping.wait(wait):
             return
         started = time.monotonic()
-        self._server.replace()
+        self._server.replace(trouble)
         self._sound_since = time.monotonic()
         log.warning("all models answer again after %.1f s", self._sound_since - started)

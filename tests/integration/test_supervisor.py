@@ -159,6 +159,54 @@ def test_a_killed_server_is_started_again(int8_repository: Path, tmp_path: Path,
         wait_until(lambda: answers_files(server, test_images), 20, "an answer")
 
 
+def test_a_stopped_process_never_speaks_again_and_is_replaced(
+    int8_repository: Path, tmp_path: Path, test_images: ImageSet
+) -> None:
+    """Under load: one that continues after a stop answers with the bytes of other requests, and status OK."""
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
+        with AlexNetClient(server.grpc_url, timeout=3) as client:
+            right = {i: client.embed(test_images.file(i)).tobytes() for i in range(4)}
+        wrong, done = [], threading.Event()
+
+        def ask(number: int) -> None:
+            with AlexNetClient(server.grpc_url, timeout=3) as client:
+                while not done.is_set():
+                    try:
+                        if client.embed(test_images.file(number)).tobytes() != right[number]:
+                            wrong.append(number)
+                    except AlexNetError:
+                        threading.Event().wait(0.02)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in right]
+        for thread in threads:
+            thread.start()
+        try:
+            for who in ("alexnet_int8", "alexnet_decode", "tritonserver"):
+                first = server.pid
+                stubs = {model: stub for stub, model in processes.stubs(first).items()}
+                stopped = stubs.get(who, first)
+                os.kill(stopped, signal.SIGSTOP)
+                try:
+                    wait_until(lambda stopped=stopped: is_dead(stopped), 6, f"the end of {who}")
+                finally:
+                    if not is_dead(stopped):
+                        os.kill(stopped, signal.SIGKILL)
+                wait_until(lambda first=first: server.pid not in (None, first), 20, "a new server")
+                wait_until(lambda: answers_files(server, test_images), 10, "an answer")
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        assert wrong == []
+
+
+def is_dead(process: int) -> bool:
+    try:
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
     int8_repository: Path, ending: signal.Signals

@@ -58,6 +58,22 @@ def test_what_is_not_proved_is_refused(tmp_path: Path, folders: list[Path]) -> N
     assert not (tmp_path / "repository").exists()
 
 
+def releases(repository: Path) -> list[str]:
+    return sorted(path.name for path in repository.with_name("repository.releases").iterdir() if path.name.isdigit())
+
+
+def test_what_served_until_now_stays_also_after_a_rollback(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    for number, content in enumerate((b"first", b"second", b"third"), 1):
+        make_artefact(folders[1], "int8", content)
+        assert publish.publish(repository, folders, "int8") == number
+        assert releases(repository) == [str(kept) for kept in (number - 1, number) if kept]
+    publish._switch(repository, tmp_path / "repository.releases" / "2")
+    make_artefact(folders[1], "int8", b"fourth")
+    assert publish.publish(repository, folders, "int8") == 4
+    assert releases(repository) == ["2", "4"]
+
+
 def test_what_was_changed_after_its_proof_is_refused(tmp_path: Path, folders: list[Path]) -> None:
     (folders[1] / "model.onnx").write_bytes(b"eight bitz")
     with pytest.raises(manifest.ManifestError, match=r"model\.onnx was changed after it was proved"):

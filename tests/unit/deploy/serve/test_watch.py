@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from deploy.serve.process import ServerError
+from deploy.serve.room import Trouble
 from deploy.serve.times import Times
 from deploy.serve.watch import Watcher
 
@@ -22,10 +23,10 @@ class Server:
         self.told: list[str] = []
         self.failures: list[Exception] = []
 
-    def trouble(self) -> str | None:
-        return self.reason
+    def trouble(self) -> Trouble | None:
+        return Trouble(self.reason) if self.reason else None
 
-    def replace(self) -> None:
+    def replace(self, trouble: Trouble) -> None:
         self.told.append("replace")
         if self.failures:
             raise self.failures.pop()
