@@ -99,6 +99,13 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self.calls["ServerMetadata"] += 1
         return service_pb2.ServerMetadataResponse(name="triton", version="fake")
 
+    def RepositoryIndex(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["RepositoryIndex"] += 1
+        answer = service_pb2.RepositoryIndexResponse()
+        for model in sorted(self.models):
+            answer.models.add(name=model, version="1", state="READY")
+        return answer
+
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         with self._under_way():
             self.calls["ModelInfer"] += 1

@@ -18,7 +18,7 @@ from typing import Any
 from alexnet_client.files import atomic_path
 from deploy.serve.installation import envoy
 from deploy.serve.ports import HOST, Ports
-from deploy.serve.process import ServerError
+from deploy.serve.process import ServerError, open_log
 from deploy.serve.sockets import Sockets
 from deploy.serve.unix_http import get
 
@@ -193,8 +193,7 @@ class Door:
         self._write()
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
         setpriv = shutil.which("setpriv")
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_file.open("ab") as log:
+        with open_log(self._log_file) as log:
             self._process = subprocess.Popen(
                 [setpriv, "--pdeathsig", "KILL", *command, "--log-level", "warning"] if setpriv else command,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

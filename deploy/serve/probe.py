@@ -1,8 +1,15 @@
-"""Questions to a running tritonserver: is a model loaded, and does it answer with a real inference."""
+"""Questions to a running server: is a model loaded, and does it answer with a real inference.
+
+``python -m deploy.serve.probe`` is readiness as a command, for containers and scripts: every model that is served
+answers a real inference. With ``--live`` it asks for a sign of life only.
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
+import sys
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -11,7 +18,14 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from alexnet_client.command import run
 from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS
+from alexnet_client.errors import AlexNetError
+from deploy.serve.ports import HOST, Ports
+
+
+class NotReady(AlexNetError):
+    """A server that does not answer as it should."""
 
 
 class Probe:
@@ -25,10 +39,10 @@ class Probe:
         """
         self._client = InferenceServerClient(url)
 
-    def live(self) -> bool:
+    def live(self, timeout: float = 1.0) -> bool:
         """Whether the server answers at all."""
         try:
-            return bool(self._client.is_server_live(client_timeout=1))
+            return bool(self._client.is_server_live(client_timeout=timeout))
         except InferenceServerException:
             return False
 
@@ -86,3 +100,51 @@ def _grey_png() -> bytes:
     file = io.BytesIO()
     Image.new("L", (IMAGE_SIDE, IMAGE_SIDE), 128).save(file, "PNG")
     return file.getvalue()
+
+
+def check(url: str, timeout: float, *, live: bool = False) -> tuple[str, ...]:
+    """Return the models that answered, all within ``timeout`` seconds.
+
+    Args:
+        live: do not ask the models.
+
+    Raises:
+        NotReady: the server, or a model that it has loaded, does not answer, or none is loaded.
+    """
+    deadline = time.monotonic() + timeout
+    probe = Probe(url)
+    try:
+        if not probe.live(timeout):
+            raise NotReady(f"no server answers at {url} within {timeout:g} s")
+        if live:
+            return ()
+        models = tuple(name for name, (state, _) in probe.states().items() if state == "READY" and name in MODELS)
+        if not models:
+            raise NotReady(f"the server at {url} has no model that is ready")
+        for model in models:
+            probe.infer(model, max(0.001, deadline - time.monotonic()))
+    except InferenceServerException as error:
+        raise NotReady(f"the server at {url} does not answer as it should: {error.message()}") from error
+    finally:
+        probe.close()
+    return models
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ask; returns the exit status: 0 when all is well, 1 with one line on standard error when it is not."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.serve.probe", description=main.__doc__)
+    parser.add_argument("--url", default=f"{HOST}:{Ports().grpc}", help="host:port of the gRPC endpoint (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=2.0, help="seconds, for all questions (%(default)s)")
+    parser.add_argument("--live", action="store_true", help="a sign of life is enough")
+    options = parser.parse_args(arguments)
+
+    def ask() -> int:
+        models = check(options.url, options.timeout, live=options.live)
+        print(f"ready: {', '.join(models)}" if models else "live")  # noqa: T201  a command prints
+        return 0
+
+    return run("python -m deploy.serve.probe", ask)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

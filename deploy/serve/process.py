@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import BinaryIO
 
 from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
@@ -14,6 +16,14 @@ from deploy.serve.installation import ROOT
 
 class ServerError(AlexNetError):
     """A server that does not start, or died for good."""
+
+
+def open_log(path: Path) -> BinaryIO:
+    """A log to add to, which nobody else may read: requests are told of in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "ab")
 
 
 class TritonProcess:
@@ -29,8 +39,7 @@ class TritonProcess:
         self.prefix = prefix
         # Should this process be killed, the kernel stops the server.
         setpriv = shutil.which("setpriv")
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as output:
+        with open_log(log_file) as output:
             self._process = subprocess.Popen(
                 [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command,
                 stdout=output,
@@ -68,6 +77,5 @@ class TritonProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
                 self._process.wait()
-        processes.kill_orphans(self.prefix)
         for prefix in (self.prefix, f"{processes.PREFIX}{self.pid}-"):
-            processes.clear_shared_memory(prefix)
+            processes.clear(prefix)

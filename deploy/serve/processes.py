@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import psutil
 
 STUB = "triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where the kernel puts it
+#: Where sockets lie, on a short path: their names have at most 107 bytes.
+FOLDERS = Path(tempfile.gettempdir())
 PREFIX = "alexnet-"
 
 
 def own_prefix() -> str:
-    """A prefix for one server's regions in shared memory, with this process as its owner."""
+    """What everything of one server is called by, with this process as its owner: folder, processes, shared memory."""
     return f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
 
 
@@ -82,14 +85,23 @@ def kill(process: int) -> None:
     psutil.wait_procs(family, timeout=5)
 
 
-def kill_orphans(prefix: str) -> None:
-    """Kill stubs that outlived their server, told by the shared memory they were given."""
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if command and STUB in command[0] and any(argument.startswith(prefix) for argument in command):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait(5)
+def naming(prefix: str) -> list[psutil.Process]:
+    """Processes that name a prefix in an argument, but this one."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid != os.getpid() and any(prefix in argument for argument in process.info["cmdline"] or ())
+    ]
+
+
+def clear(prefix: str) -> None:
+    """Kill what names a prefix, and remove its shared memory and its folder."""
+    for process in naming(prefix):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.kill()
+            process.wait(5)
+    for path in _called(prefix):
+        _remove(path)
 
 
 def close_to_others(prefix: str) -> None:
@@ -98,30 +110,21 @@ def close_to_others(prefix: str) -> None:
         region.chmod(0o600)
 
 
-def clear_shared_memory(prefix: str) -> None:
-    """Remove the regions of one server."""
-    for region in SHARED_MEMORY.glob(f"{prefix}*"):
-        region.unlink(missing_ok=True)
-
-
-def clear_leftovers(*folders: Path) -> None:
-    """Clear away what killed supervisors left there and in shared memory: its name holds their process id."""
-    left = {
-        path: match[1]
-        for folder in (SHARED_MEMORY, *folders)
-        for path in folder.glob(f"{PREFIX}*")
-        if (match := _OWNER.match(path.name))
-    }
-    for owner in _dead(set(left.values())):
-        kill_orphans(f"{PREFIX}{owner}-")
-        for path, its_owner in left.items():
-            if its_owner == owner:
-                with contextlib.suppress(PermissionError):  # another user's
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def clear_leftovers() -> None:
+    """Clear away what killed supervisors left whose guardian was killed too: names hold their process ids."""
+    owners = {match[1] for path in _called(PREFIX) if (match := _OWNER.match(path.name))}
+    for owner in owners:
+        if not psutil.pid_exists(int(owner)):
+            clear(f"{PREFIX}{owner}-")
 
 
 _OWNER = re.compile(re.escape(PREFIX) + r"(\d+)-")
 
 
-def _dead(owners: Iterable[str]) -> list[str]:
-    return [owner for owner in owners if not psutil.pid_exists(int(owner))]
+def _called(prefix: str) -> list[Path]:
+    return [path for folder in (SHARED_MEMORY, FOLDERS) for path in folder.glob(f"{prefix}*")]
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # another user's, or just gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -44,6 +44,7 @@ class Room:
         checked: Checked,
         installation: Installation,
         folder: Path,
+        prefix: str,
         work: Path,
         times: Times,
         stopping: threading.Event,
@@ -53,7 +54,8 @@ class Room:
         """Name what to serve; nothing is started yet.
 
         Args:
-            folder: of its own, on a short path: names of sockets have at most 107 bytes.
+            folder: of its own.
+            prefix: of its regions in shared memory.
             work: folder of the log and of engines' verdicts.
             stopping: gives up starting once it is set.
         """
@@ -69,7 +71,8 @@ class Room:
         self._selected = Selected()
         self._models: tuple[str, ...] = ()
         self._failed: dict[str, str] = {}
-        self._prefix = processes.own_prefix()
+        #: Of its regions in shared memory.
+        self.prefix = prefix
         self._process: TritonProcess | None = None
         self._stubs: dict[int, str] = {}
         self._probe: Probe | None = None
@@ -123,11 +126,11 @@ class Room:
             view,
             self._installation.backends,
             self.sockets,
-            self._prefix,
+            self.prefix,
             drain=self._times.stop - 1,
             http_too=self._http_too,
         )
-        self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self._prefix)
+        self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self.prefix)
         self._probe = probe = Probe(f"unix:{self.sockets.grpc}")
         deadline = time.monotonic() + self._times.start
         self._until(deadline, probe.live, "the server does not answer")
@@ -142,7 +145,7 @@ class Room:
             raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
         for model in models:
             self._until(deadline, partial(probe.answers, model), f"{model} does not answer")
-        processes.close_to_others(self._prefix)
+        processes.close_to_others(self.prefix)
         self._models = models
         self._stubs = self._process.stubs()
         self._pulses = {model: self._pulse(model, probe) for model in models if not MODELS[model].needs}
@@ -183,14 +186,15 @@ class Room:
 
     def end(self) -> None:
         """End tritonserver; nothing of it is left. Again is harmless."""
-        if self._probe is not None:
-            self._probe.close()
-            self._probe = None
         if self._process is not None:
             if self.trouble() is not None:  # it would not end by itself
                 self._process.kill()
             self._process.end(self._times.stop)
             self._process = None
+        if self._probe is not None:
+            self._pulses = {}
+            self._probe.close()
+            self._probe = None
         shutil.rmtree(self.sockets.folder, ignore_errors=True)
 
     @staticmethod

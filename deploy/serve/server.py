@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Self
 from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
 from deploy.serve.door import Door
+from deploy.serve.guardian import Guardian
 from deploy.serve.installation import find
 from deploy.serve.ports import HOST, Ports, free_ports
 from deploy.serve.probe import Probe
@@ -67,8 +67,10 @@ class LocalServer:
         self._times = times or Times()
         self._stopping = threading.Event()
         self._watcher: Watcher | None = None
+        self._prefix = processes.own_prefix()
         #: Sockets and what is served; on a short path, which only this user may enter.
         self._folder: Path | None = None
+        self._guardian: Guardian | None = None
         self._numbers = itertools.count(1)
         self._room: Room | None = None
         self._door: Door | None = None
@@ -119,10 +121,12 @@ class LocalServer:
             deploy.serve.repository.RepositoryError: there is no repository.
             ServerError: no model can be served, or the server did not get ready; names the log.
         """
-        processes.clear_leftovers(Path(tempfile.gettempdir()))
+        processes.clear_leftovers()
         try:
             self.ports.check(http=self._http)
-            self._folder = Path(tempfile.mkdtemp(prefix=processes.own_prefix()))
+            self._guardian = Guardian(self._prefix, self.log_file)
+            self._folder = processes.FOLDERS / f"{self._prefix}server"
+            self._folder.mkdir(mode=0o700)
             room = self._new_room(self.repository)
             room.start()
             self._room = room
@@ -206,10 +210,12 @@ class LocalServer:
     def _new_room(self, release: Path) -> Room:
         """A room for a release, which is read and checked anew."""
         assert self._folder is not None
+        number = next(self._numbers)
         return Room(
             check(release),
             find(self._work),
-            self._folder / str(next(self._numbers)),
+            self._folder / str(number),
+            f"{self._prefix}{number}-",
             self._work,
             self._times,
             self._stopping,
@@ -240,3 +246,6 @@ class LocalServer:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        if self._guardian is not None:
+            self._guardian.dismiss()
+            self._guardian = None

@@ -211,9 +211,9 @@ def test_nor_has_it_for_the_servers_own_user(server: LocalServer, call) -> None:
 
 def test_another_user_gets_neither_at_the_sockets_nor_at_clients_pixels(server: LocalServer) -> None:
     """As root this is tried as another user; otherwise only the permissions can be looked at."""
-    regions = list(processes.SHARED_MEMORY.glob(f"{server._room._prefix}*"))
+    regions = list(processes.SHARED_MEMORY.glob(f"{server._room.prefix}*"))
     assert regions
-    for path in (server._folder, server._room.sockets.folder, *regions):
+    for path in (server._folder, server._room.sockets.folder, server.log_file, *regions):
         assert path.stat().st_mode & 0o077 == 0
     if os.geteuid() == 0:
         for tried in (["stat", server._room.sockets.metrics], ["cat", regions[0]]):

@@ -41,7 +41,7 @@ def instances() -> Iterator[list[subprocess.Popen[str]]]:
             if model != "one" or len(started) == 1:
                 assert said(process) == "mine\n"
         yield started
-    processes.clear_shared_memory(f"{processes.PREFIX}{os.getpid()}-")
+    processes.clear(f"{processes.PREFIX}{os.getpid()}-")
 
 
 def said(process: subprocess.Popen[str], seconds: float = 10) -> str:

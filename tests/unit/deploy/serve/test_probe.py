@@ -1,0 +1,57 @@
+"""Readiness as a command, against a scripted server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from deploy.serve.probe import main
+from tests.fake_triton import FakeTriton, Scripted
+
+
+@pytest.fixture
+def server() -> Iterator[FakeTriton]:
+    with FakeTriton() as server:
+        yield server
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    status = main(list(arguments))
+    said = capsys.readouterr()
+    return status, (said.err if status else said.out).strip()
+
+
+def test_a_port_where_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{free.getsockname()[1]}"
+    for more in ([], ["--live"]):
+        status, said = run(capsys, "--url", url, "--timeout", "0.3", *more)
+        assert status == 1
+        assert f"no server answers at {url} within 0.3 s" in said
+
+
+def test_every_model_is_asked(server: FakeTriton, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--url", server.url)
+    assert status == 0
+    assert said.startswith("ready: ")
+    assert server.calls["ModelInfer"] == len(said.removeprefix("ready: ").split(", "))
+    assert run(capsys, "--url", server.url, "--live") == (0, "live")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Scripted(grpc.StatusCode.INTERNAL, "Stub process is not healthy"), Scripted(seconds=5)],
+    ids=["a dead backend", "one that hangs"],
+)
+def test_a_model_that_does_not_answer_is_not_ready(
+    server: FakeTriton, capsys: pytest.CaptureFixture[str], answer: Scripted
+) -> None:
+    server.script(then=answer)
+    status, said = run(capsys, "--url", server.url, "--timeout", "0.5")
+    assert status == 1
+    assert f"the server at {server.url} does not answer as it should" in said
+    assert run(capsys, "--url", server.url, "--live") == (0, "live")
