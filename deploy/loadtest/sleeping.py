@@ -64,4 +64,4 @@ def sleeping_server(work: Path) -> Iterator[str]:
         finally:
             probe.close()
             door.close()
-            server.end(times.stop)
+            server.end()

@@ -222,9 +222,9 @@ class Door:
             time.sleep(0.01)
 
     def drain(self, timeout: float) -> None:
-        """Wait until it is connected with one tritonserver only: all others have answered what they were asked."""
-        deadline = time.monotonic() + timeout
-        while self.alive and self._count("cluster.grpc.upstream_cx_active") > 1 and time.monotonic() < deadline:
+        """Wait until it is connected with nothing but where it leads: all others have answered what they were asked."""
+        deadline, wanted = time.monotonic() + timeout, 1 if self._leads_to else 0
+        while self.alive and self._count("cluster.grpc.upstream_cx_active") > wanted and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def close(self) -> None:

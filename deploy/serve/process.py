@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from typing import BinaryIO
@@ -64,18 +63,13 @@ class TritonProcess:
         """Its living backend processes: process id -> model."""
         return processes.stubs(self.pid)
 
-    def kill(self) -> None:
-        """End it at once, backend processes included."""
-        processes.kill(self.pid)
+    def end(self) -> None:
+        """End it at once, backend processes included, and clear away what it leaves.
 
-    def end(self, timeout: float) -> None:
-        """End it, killed if it takes longer than ``timeout`` seconds, and clear away what it leaves."""
-        if self.alive:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                self._process.wait()
+        It has no state that could be lost, and whoever ends it has let it answer what it was asked: unloading its
+        models in order takes Triton 24.10 three seconds more.
+        """
+        processes.kill(self.pid)
+        self._process.wait()
         for prefix in (self.prefix, f"{processes.PREFIX}{self.pid}-"):
             processes.clear(prefix)

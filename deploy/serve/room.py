@@ -91,33 +91,37 @@ class Room:
         return {**self._checked.refused, **self._selected.refused, **self._failed}
 
     @property
-    def damaged(self) -> dict[str, str]:
-        """Of :attr:`refused`, what no machine could serve."""
-        return {**self._checked.refused, **self._failed}
-
-    @property
     def fallbacks(self) -> dict[str, str]:
         """Model -> why its ONNX graph serves in an engine's place."""
         return self._selected.fallbacks
+
+    @property
+    def alive(self) -> bool:
+        """Whether tritonserver runs, be it with a backend that does not."""
+        return self._process is not None and self._process.alive
 
     @property
     def pid(self) -> int | None:
         """tritonserver's process id; None while there is none."""
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
+    def start(self, *, whole: bool = False) -> None:
         """Start tritonserver; returns when every model has answered a real inference.
+
+        Args:
+            whole: all models or none; but for those that this machine lacks the device for.
 
         Raises:
             ServerError: no model can be served, or the server did not get ready; names the log. Nothing is left then.
         """
         try:
-            self._start()
+            self._start(whole=whole)
         except BaseException:
             self.end()
             raise
 
-    def _start(self) -> None:
+    def _start(self, *, whole: bool) -> None:
+        self._want(whole=whole)
         self.sockets.folder.mkdir(mode=0o700, parents=True)
         view = self.sockets.folder / "models"
         self._selected = select(self._checked, view, self._work / "proofs")
@@ -140,6 +144,7 @@ class Room:
             state, reason = states.get(model, ("UNAVAILABLE", "not found"))
             if state != "READY":
                 self._failed[model] = f"{model} could not be loaded: {reason or f'see {self.log_file}'}"
+        self._want(whole=whole)
         models = tuple(model for model in self._selected.models if model not in self._failed)
         if not models:
             raise ServerError(f"no model can be served: {'; '.join(self.refused.values())}")
@@ -150,9 +155,14 @@ class Room:
         self._stubs = self._process.stubs()
         self._pulses = {model: self._pulse(model, probe) for model in models if not MODELS[model].needs}
 
+    def _want(self, *, whole: bool) -> None:
+        damaged = {**self._checked.refused, **self._failed}
+        if whole and damaged:
+            raise ServerError("; ".join(damaged.values()))
+
     def trouble(self) -> Trouble | None:
         """What is wrong with it; None while all is well. To be called several times a second."""
-        if self._process is None or not self._process.alive:
+        if self._process is None or not self.alive:
             return Trouble("tritonserver died")
         living = self._process.stubs()
         dead = sorted({model for stub, model in self._stubs.items() if stub not in living})
@@ -187,9 +197,7 @@ class Room:
     def end(self) -> None:
         """End tritonserver; nothing of it is left. Again is harmless."""
         if self._process is not None:
-            if self.trouble() is not None:  # it would not end by itself
-                self._process.kill()
-            self._process.end(self._times.stop)
+            self._process.end()
             self._process = None
         if self._probe is not None:
             self._pulses = {}

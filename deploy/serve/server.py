@@ -10,6 +10,8 @@ import itertools
 import logging
 import shutil
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -74,8 +76,10 @@ class LocalServer:
         self._numbers = itertools.count(1)
         self._room: Room | None = None
         self._door: Door | None = None
-        #: A release that was not taken.
-        self._declined: Path | None = None
+        #: A release that was not taken, and until when.
+        self._declined: tuple[Path, float] | None = None
+        #: Rooms on their way out.
+        self._retiring: list[threading.Thread] = []
 
     @property
     def grpc_url(self) -> str:
@@ -170,7 +174,10 @@ class LocalServer:
     @property
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served, or was declined."""
-        return self._room is not None and self.repository.resolve() not in (self._room.release, self._declined)
+        published = self.repository.resolve()
+        if self._room is None or published == self._room.release:
+            return False
+        return self._declined is None or published != self._declined[0] or time.monotonic() > self._declined[1]
 
     def replace(self, trouble: Trouble) -> None:
         """Put a sound tritonserver in the present one's place, and a door before it.
@@ -193,13 +200,11 @@ class LocalServer:
         published = self.repository.resolve()
         try:
             room = self._new_room(published)
-            room.start()
-            if room.damaged:
-                room.end()
-                raise ServerError("; ".join(room.damaged.values()))
+            room.start(whole=True)
         except AlexNetError as error:
             if not self._stopping.is_set():
-                self._declined = published
+                # What failed by bad luck, for want of memory say, may be taken later.
+                self._declined = published, time.monotonic() + self._times.sound
                 log.error("release %s is not taken, the present one goes on: %s", published.name, error)  # noqa: TRY400
             return
         self._put_in_place(room)
@@ -229,14 +234,25 @@ class LocalServer:
         self._declined = None
         self._door.lead_to(room.sockets, self._times.door)
         if old is not None:
-            if old.trouble() is None:
-                through = Probe(self.grpc_url)  # and so the door is connected with the new one
-                through.answers(room.models[0])
-                through.close()
-                self._door.drain(self._times.drain)
-            old.end()
+            self._retiring = [thread for thread in self._retiring if thread.is_alive()]
+            self._retiring.append(threading.Thread(target=self._retire, args=(old, room), name="triton-retire"))
+            self._retiring[-1].start()
+
+    def _retire(self, old: Room, room: Room) -> None:
+        if old.alive and self._door is not None:
+            through = Probe(self.grpc_url)
+            through.answers(room.models[0])  # and so the door is connected with the new one
+            through.close()
+            self._door.drain(self._times.drain)
+        old.end()
 
     def _end(self) -> None:
+        for thread in self._retiring:
+            thread.join()
+        if self._door is not None and self._room is not None and self._room.trouble() is None:
+            with suppress(ServerError):
+                self._door.lead_to(None, self._times.door)
+                self._door.drain(self._times.stop)
         if self._room is not None:
             self._room.end()
             self._room = None

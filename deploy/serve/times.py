@@ -11,7 +11,7 @@ class Times:
 
     #: Until every model answers.
     start: float = 60.0
-    #: From SIGTERM to SIGKILL: with a backend process dead, a server does not end by itself.
+    #: For what a server was asked before it is ended.
     stop: float = 6.0
     #: For what a server was asked before another took its place.
     drain: float = 10.0
