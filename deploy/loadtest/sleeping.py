@@ -48,7 +48,7 @@ def sleeping_server(work: Path) -> Iterator[str]:
         (model / CONFIG).write_text(configuration(MODEL, classes=1, precision=""))
         (model / artefact.LABELS_FILE).write_text("asleep\n")
         (model / "1" / artefact.MODEL_FILE).write_text(str(SECONDS_AN_IMAGE))
-        options = Options(installation.binary, model.parent, folder / "backends", sockets, prefix, drain=times.stop - 1)
+        options = Options(installation.binary, model.parent, folder / "backends", sockets, prefix, stop=times.stop)
         server = TritonProcess(command(options), installation.environment, log, prefix)
         door, url = Door(ports, folder / "door", log), f"{HOST}:{ports.grpc}"
         probe = Probe(url)

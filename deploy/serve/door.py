@@ -9,16 +9,17 @@ tracing) has no route.
 from __future__ import annotations
 
 import json
-import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alexnet_client.files import atomic_path
 from deploy.serve.installation import envoy
 from deploy.serve.ports import HOST, Ports
-from deploy.serve.process import ServerError, open_log
+from deploy.serve.process import ServerError, spawn
 from deploy.serve.sockets import Sockets
 from deploy.serve.unix_http import get
 
@@ -41,6 +42,8 @@ STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 MOST_REQUESTS = 1 << 16
 #: How often it was told where to lead.
 TURNS = "cluster.grpc.update_success"
+#: To tritonservers, those that it does not lead to any more included.
+CONNECTIONS = "cluster.grpc.upstream_cx_active"
 _TYPE = "type.googleapis.com/envoy"
 
 
@@ -175,9 +178,9 @@ class Door:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def pid(self) -> int | None:
-        """Its process id; None while it does not run."""
-        return self._process.pid if self._process else None
+    def pid(self) -> int:
+        """Its process id; 0 while it was never opened."""
+        return self._process.pid if self._process else 0
 
     def open(self, timeout: float) -> None:
         """Start it, leading to where it led last.
@@ -192,12 +195,7 @@ class Door:
         config.write_text(json.dumps(bootstrap(self._ports, self._folder, http_too=self._http_too)))
         self._write()
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
-        setpriv = shutil.which("setpriv")
-        with open_log(self._log_file) as log:
-            self._process = subprocess.Popen(
-                [setpriv, "--pdeathsig", "KILL", *command, "--log-level", "warning"] if setpriv else command,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        self._process = spawn([*command, "--log-level", "warning"], self._log_file, signal.SIGKILL)
         deadline = time.monotonic() + timeout
         while not self._ask("/ready").startswith("LIVE"):
             if not self.alive or time.monotonic() > deadline:
@@ -213,19 +211,16 @@ class Door:
         self._leads_to = sockets
         if not self.alive:
             return
-        before = self._count(TURNS)
-        self._write()
         deadline = time.monotonic() + timeout
-        while self._count(TURNS) == before:
-            if not self.alive or time.monotonic() > deadline:
-                raise ServerError(f"the door (Envoy) does not turn: see {self._log_file}")
-            time.sleep(0.01)
+        before = self._wait(TURNS, lambda turns: turns >= 0, deadline)
+        self._write()
+        if before is None or self._wait(TURNS, lambda turns: turns > before, deadline) is None:
+            raise ServerError(f"the door (Envoy) does not turn: see {self._log_file}")
 
     def drain(self, timeout: float) -> None:
         """Wait until it is connected with nothing but where it leads: all others have answered what they were asked."""
-        deadline, wanted = time.monotonic() + timeout, 1 if self._leads_to else 0
-        while self.alive and self._count("cluster.grpc.upstream_cx_active") > wanted and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wanted = 1 if self._leads_to else 0
+        self._wait(CONNECTIONS, lambda connections: connections <= wanted, time.monotonic() + timeout)
 
     def close(self) -> None:
         """End it. Again is harmless."""
@@ -241,9 +236,14 @@ class Door:
             with atomic_path(self._folder / f"{name}.json") as partial:
                 partial.write_text(json.dumps(endpoints(name, path, self._version)))
 
-    def _count(self, name: str) -> int:
-        lines = self._ask(f"/stats?filter=^{name}$").splitlines()
-        return int(lines[0].partition(": ")[2]) if lines else 0
+    def _wait(self, counter: str, until: Callable[[int], bool], deadline: float) -> int | None:
+        """Its count once that holds; None if it did not in time. Not to be told is not to be told none."""
+        while self.alive and time.monotonic() < deadline:
+            name, _, count = self._ask(f"/stats?filter=^{counter}$").strip().partition(": ")
+            if name == counter and until(int(count)):
+                return int(count)
+            time.sleep(0.02)
+        return None
 
     def _ask(self, path: str) -> str:
         """Envoy's own administration, over its socket; empty while it does not answer."""

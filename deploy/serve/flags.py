@@ -25,8 +25,8 @@ class Options:
     sockets: Sockets
     #: Of its regions in shared memory.
     prefix: str
-    #: Seconds that requests under way are given after SIGTERM.
-    drain: float
+    #: Seconds from SIGTERM until it is killed.
+    stop: float
     #: KServe's HTTP as well; a few bytes of it end Triton 24.10.
     http_too: bool = False
 
@@ -53,7 +53,7 @@ def command(options: Options) -> list[str]:
         "--strict-readiness=false",
         # The configurations are complete: without this each model's code is started once more, to be asked about them.
         "--disable-auto-complete-config",
-        f"--exit-timeout-secs={options.drain:.0f}",
+        f"--exit-timeout-secs={options.stop - 1:.0f}",
         "--metrics-interval-ms=1000",
         f"--backend-config=python,shm-region-prefix-name={options.prefix}",
         f"--grpc-restricted-protocol={PROTECTED}:{NOBODY}",

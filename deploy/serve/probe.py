@@ -46,9 +46,9 @@ class Probe:
         except InferenceServerException:
             return False
 
-    def states(self) -> dict[str, tuple[str, str]]:
+    def states(self, timeout: float = 5.0) -> dict[str, tuple[str, str]]:
         """Model -> state (READY, UNAVAILABLE, LOADING...) and reason, of its newest version."""
-        index = self._client.get_model_repository_index(client_timeout=5)
+        index = self._client.get_model_repository_index(client_timeout=timeout)
         newest = sorted(index.models, key=lambda entry: int(entry.version or 0))
         return {entry.name: (entry.state, entry.reason) for entry in newest}
 
@@ -112,17 +112,21 @@ def check(url: str, timeout: float, *, live: bool = False) -> tuple[str, ...]:
         NotReady: the server, or a model that it has loaded, does not answer, or none is loaded.
     """
     deadline = time.monotonic() + timeout
+
+    def left() -> float:
+        return max(0.001, deadline - time.monotonic())
+
     probe = Probe(url)
     try:
         if not probe.live(timeout):
             raise NotReady(f"no server answers at {url} within {timeout:g} s")
         if live:
             return ()
-        models = tuple(name for name, (state, _) in probe.states().items() if state == "READY" and name in MODELS)
+        models = tuple(name for name, (state, _) in probe.states(left()).items() if state == "READY" and name in MODELS)
         if not models:
             raise NotReady(f"the server at {url} has no model that is ready")
         for model in models:
-            probe.infer(model, max(0.001, deadline - time.monotonic()))
+            probe.infer(model, left())
     except InferenceServerException as error:
         raise NotReady(f"the server at {url} does not answer as it should: {error.message()}") from error
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,23 @@ def open_log(path: Path) -> BinaryIO:
     return os.fdopen(handle, "ab")
 
 
+def spawn(
+    command: list[str], log_file: Path, at_parents_death: signal.Signals, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process that Ctrl-C does not reach, what it says in a log; the kernel signals it should this one die."""
+    setpriv = shutil.which("setpriv")
+    with open_log(log_file) as output:
+        return subprocess.Popen(
+            [setpriv, "--pdeathsig", at_parents_death.name.removeprefix("SIG"), *command] if setpriv else command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            cwd=ROOT,  # the backends' interpreters look for our modules here: they ignore PYTHONPATH
+            start_new_session=True,
+        )
+
+
 class TritonProcess:
     """A running tritonserver with its backend processes and shared memory."""
 
@@ -36,18 +54,7 @@ class TritonProcess:
             prefix: of its regions in shared memory.
         """
         self.prefix = prefix
-        # Should this process be killed, the kernel stops the server.
-        setpriv = shutil.which("setpriv")
-        with open_log(log_file) as output:
-            self._process = subprocess.Popen(
-                [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                cwd=ROOT,  # the backends' interpreters look for our modules here: they ignore PYTHONPATH
-                start_new_session=True,  # Ctrl-C is for this process, which then stops the server in order
-            )
+        self._process = spawn(command, log_file, signal.SIGTERM, environment)
 
     @property
     def pid(self) -> int:
@@ -71,5 +78,5 @@ class TritonProcess:
         """
         processes.kill(self.pid)
         self._process.wait()
-        for prefix in (self.prefix, f"{processes.PREFIX}{self.pid}-"):
-            processes.clear(prefix)
+        processes.clear(self.prefix)
+        processes.remove(processes.locks_prefix(self.pid))

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 STUB = "triton_python_backend_stub"
+#: Programs that a server consists of.
+OURS = ("tritonserver", STUB, "envoy")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where the kernel puts it
 #: Where sockets lie, on a short path: their names have at most 107 bytes.
 FOLDERS = Path(tempfile.gettempdir())
@@ -25,9 +27,14 @@ def own_prefix() -> str:
     return f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
 
 
+def locks_prefix(server: int) -> str:
+    """How the lock files of the tritonserver with process id ``server`` begin."""
+    return f"{PREFIX}{server}-"
+
+
 def lock_file(server: int, model: str) -> Path:
     """What the instances of a model take turns by, in the tritonserver with process id ``server``."""
-    return SHARED_MEMORY / f"{PREFIX}{server}-{model}.lock"
+    return SHARED_MEMORY / f"{locks_prefix(server)}{model}.lock"
 
 
 def stubs(server: int) -> dict[int, str]:
@@ -86,22 +93,35 @@ def kill(process: int) -> None:
 
 
 def naming(prefix: str) -> list[psutil.Process]:
-    """Processes that name a prefix in an argument, but this one."""
+    """Processes of ours that name a server's prefix in an argument; nobody else's, were it an editor of its files."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.pid != os.getpid() and any(prefix in argument for argument in process.info["cmdline"] or ())
+        if (command := process.info["cmdline"])
+        and Path(command[0]).name in OURS
+        and any(prefix in argument for argument in command)
     ]
 
 
 def clear(prefix: str) -> None:
-    """Kill what names a prefix, and remove its shared memory and its folder."""
+    """Kill what names a server's prefix, and remove its shared memory and its folder."""
     for process in naming(prefix):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.kill()
             process.wait(5)
-    for path in _called(prefix):
-        _remove(path)
+    remove(prefix)
+
+
+def remove(prefix: str) -> None:
+    """Remove regions, lock files and folders that are called so."""
+    for path in called(prefix):
+        with contextlib.suppress(OSError):  # another user's, or just gone
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def called(prefix: str) -> list[Path]:
+    """Regions, lock files and folders that are called so."""
+    return [path for folder in (SHARED_MEMORY, FOLDERS) for path in folder.glob(f"{prefix}*")]
 
 
 def close_to_others(prefix: str) -> None:
@@ -112,19 +132,11 @@ def close_to_others(prefix: str) -> None:
 
 def clear_leftovers() -> None:
     """Clear away what killed supervisors left whose guardian was killed too: names hold their process ids."""
-    owners = {match[1] for path in _called(PREFIX) if (match := _OWNER.match(path.name))}
-    for owner in owners:
-        if not psutil.pid_exists(int(owner)):
-            clear(f"{PREFIX}{owner}-")
+    for path in called(PREFIX):
+        match = _OWNED.match(path.name)
+        if match and not psutil.pid_exists(int(match["owner"])):
+            # A lock file has no secret in its name, so nobody is killed for it.
+            clear(match[0]) if match["secret"] else remove(path.name)
 
 
-_OWNER = re.compile(re.escape(PREFIX) + r"(\d+)-")
-
-
-def _called(prefix: str) -> list[Path]:
-    return [path for folder in (SHARED_MEMORY, FOLDERS) for path in folder.glob(f"{prefix}*")]
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # another user's, or just gone
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+_OWNED = re.compile(re.escape(PREFIX) + r"(?P<owner>\d+)-(?P<secret>[0-9a-f]{8}-)?")

@@ -131,7 +131,7 @@ class Room:
             self._installation.backends,
             self.sockets,
             self.prefix,
-            drain=self._times.stop - 1,
+            stop=self._times.stop,
             http_too=self._http_too,
         )
         self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self.prefix)

@@ -167,8 +167,11 @@ class LocalServer:
 
     def trouble(self) -> Trouble | None:
         """What is wrong; None while all is well."""
-        if self._door is not None and not self._door.alive:
-            return Trouble("the door died")
+        if self._door is not None:
+            if not self._door.alive:
+                return Trouble("the door died")
+            if processes.stopped(self._door.pid):
+                return Trouble("the door is stopped", (self._door.pid,))
         return self._room.trouble() if self._room else Trouble("there is no tritonserver")
 
     @property
@@ -179,14 +182,17 @@ class LocalServer:
             return False
         return self._declined is None or published != self._declined[0] or time.monotonic() > self._declined[1]
 
-    def replace(self, trouble: Trouble) -> None:
+    def silence(self, trouble: Trouble) -> None:
+        """Kill who must not speak again, before anything is waited for."""
+        for process in trouble.culprits:
+            processes.kill(process)
+
+    def replace(self) -> None:
         """Put a sound tritonserver in the present one's place, and a door before it.
 
         Raises:
             AlexNetError: that did not work.
         """
-        for process in trouble.culprits:
-            processes.kill(process)
         if self._door is not None and not self._door.alive:
             self._door.open(self._times.door)
         if self._room is None or self._room.trouble():

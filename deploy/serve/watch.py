@@ -24,7 +24,10 @@ class Watched(Protocol):
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served."""
 
-    def replace(self, trouble: Trouble) -> None:
+    def silence(self, trouble: Trouble) -> None:
+        """Kill who must not speak again."""
+
+    def replace(self) -> None:
         """Put a sound server in the present one's place."""
 
     def take_up(self) -> None:
@@ -72,6 +75,7 @@ class Watcher:
             self._server.take_up()
 
     def _replace(self, trouble: Trouble) -> None:
+        self._server.silence(trouble)
         if time.monotonic() - self._sound_since > self._times.sound:
             self._attempts = 0
         wait = self._times.backoff[min(self._attempts, len(self._times.backoff) - 1)]
@@ -80,6 +84,6 @@ class Watcher:
         if self._stopping.wait(wait):
             return
         started = time.monotonic()
-        self._server.replace(trouble)
+        self._server.replace()
         self._sound_since = time.monotonic()
         log.warning("all models answer again after %.1f s", self._sound_since - started)

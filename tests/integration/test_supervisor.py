@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -67,7 +68,7 @@ def flip(path: Path) -> None:
 
 
 def nothing_left(prefix: str) -> bool:
-    return not processes._called(prefix)
+    return not processes.called(prefix)
 
 
 def test_a_flipped_byte_is_refused_by_name_and_the_rest_is_served(
@@ -181,17 +182,18 @@ def test_a_stopped_process_never_speaks_again_and_is_replaced(
         for thread in threads:
             thread.start()
         try:
-            for who in ("alexnet_int8", "alexnet_decode", "tritonserver"):
+            for who in ("door", "alexnet_int8", "alexnet_decode", "tritonserver"):
                 first = server.pid
                 stubs = {model: stub for stub, model in processes.stubs(first).items()}
-                stopped = stubs.get(who, first)
+                stopped = server._door.pid if who == "door" else stubs.get(who, first)
                 os.kill(stopped, signal.SIGSTOP)
                 try:
                     wait_until(lambda stopped=stopped: is_dead(stopped), 6, f"the end of {who}")
                 finally:
                     if not is_dead(stopped):
                         os.kill(stopped, signal.SIGKILL)
-                wait_until(lambda first=first: server.pid not in (None, first), 20, "a new server")
+                if who != "door":
+                    wait_until(lambda first=first: server.pid not in (None, first), 20, "a new server")
                 wait_until(lambda: answers_files(server, test_images), 10, "an answer")
         finally:
             done.set()
@@ -239,6 +241,32 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory and folder cleared")
 
 
+def test_what_a_server_was_asked_before_its_stop_it_answers(int8_repository: Path, tmp_path: Path) -> None:
+    """From eight threads: each is answered until it is refused at the door; nobody's connection is cut."""
+    pixels, said, answered = np.zeros((32, 224, 224, 3), np.uint8), [], threading.Semaphore(0)
+    server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work").start()
+
+    def ask() -> None:
+        with AlexNetClient(server.grpc_url, "alexnet_int8", timeout=20) as client:
+            try:
+                while True:
+                    client.infer(pixels)
+                    answered.release()
+            except AlexNetError as error:
+                said.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        answered.acquire()
+    server.stop()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 8
+    assert all("no healthy upstream" in text or "failed to connect" in text for text in said), said
+
+
 def test_a_stop_with_a_dead_backend_process_is_quick(int8_repository: Path, tmp_path: Path) -> None:
     server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work").start()
     family, prefix = psutil.Process(server.pid).children(recursive=True), server._room.prefix
@@ -257,13 +285,23 @@ def test_a_stop_with_a_dead_backend_process_is_quick(int8_repository: Path, tmp_
 def test_what_a_killed_supervisor_left_is_cleared_away(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    region = processes.SHARED_MEMORY / f"{processes.PREFIX}{dead.pid}-test-region"
-    own = processes.SHARED_MEMORY / f"{processes.PREFIX}{os.getpid()}-test-region"
-    region.touch()
-    own.touch()
+    left = f"{processes.PREFIX}{dead.pid}-0123abcd-"
+    region, own = (processes.SHARED_MEMORY / name for name in (f"{left}1-region", f"{processes.own_prefix()}region"))
+    folder, lock = processes.FOLDERS / f"{left}server", processes.lock_file(dead.pid, "alexnet_int8")
+    folder.mkdir()
+    for path in (region, own, lock, folder / "file"):
+        path.touch()
+    # An orphan of the server, and someone else's process that happens to name it.
+    orphan = subprocess.Popen([processes.STUB, "-c", "read line", left], executable="/bin/sh", stdin=subprocess.PIPE)
+    named = subprocess.Popen(["/bin/sh", "-c", "read line", left], stdin=subprocess.PIPE)
     try:
         processes.clear_leftovers()
-        assert not region.exists()
+        assert not any(path.exists() for path in (region, folder, lock))
         assert own.exists()
+        assert is_dead(orphan.pid)
+        assert named.poll() is None
     finally:
         own.unlink()
+        for process in (orphan, named):
+            process.kill()
+            process.communicate()

@@ -12,7 +12,7 @@ OPTIONS = Options(
     backends=Path("/backends"),
     sockets=Sockets(Path("/tmp/alexnet-7-x/1")),
     prefix="alexnet-7-",
-    drain=5,
+    stop=6,
 )
 
 
@@ -47,6 +47,10 @@ def test_memory_log_and_traces_are_shut_by_a_key_that_no_call_can_carry() -> Non
         protected, _, key = value.partition(":")
         assert protected.split(",") == ["shared-memory", "trace", "logging"]
         assert key.partition("=")[0] != key.partition("=")[0].lower()  # HTTP/2 has no such header
+
+
+def test_requests_under_way_are_given_less_time_than_the_process() -> None:
+    assert values(command(OPTIONS), "--exit-timeout-secs") == ["5"]
 
 
 def test_paths_are_absolute_whatever_the_working_directory() -> None:

@@ -26,7 +26,10 @@ class Server:
     def trouble(self) -> Trouble | None:
         return Trouble(self.reason) if self.reason else None
 
-    def replace(self, trouble: Trouble) -> None:
+    def silence(self, trouble: Trouble) -> None:
+        self.told.append("silence")
+
+    def replace(self) -> None:
         self.told.append("replace")
         if self.failures:
             raise self.failures.pop()
@@ -58,7 +61,7 @@ def test_what_is_broken_is_replaced_before_a_release_is_taken_up() -> None:
     server = Server()
     server.reason, server.outdated = "the backend process of alexnet_int8 died", True
     watched(server, lambda: not server.outdated)
-    assert server.told == ["replace", "take up"]
+    assert server.told == ["silence", "replace", "take up"]
 
 
 def test_it_never_gives_up_and_waits_ever_longer_up_to_a_bound() -> None:
@@ -66,7 +69,7 @@ def test_it_never_gives_up_and_waits_ever_longer_up_to_a_bound() -> None:
     server.reason = "tritonserver died"
     server.failures = [ServerError("it does not start") for _ in range(2 * len(QUICK.backoff))]
     watched(server, lambda: server.reason is None)
-    assert server.told == ["replace"] * (2 * len(QUICK.backoff) + 1)
+    assert server.told == ["silence", "replace"] * (2 * len(QUICK.backoff) + 1)
 
 
 def test_the_waits_are_those_of_the_times_and_start_anew_after_a_sound_while() -> None:
@@ -74,6 +77,8 @@ def test_the_waits_are_those_of_the_times_and_start_anew_after_a_sound_while() -
 
     class Stopping(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
+            # Who must not speak again has been killed before anything but the next look is waited for.
+            assert timeout == 0.5 or server.told[-1] == "silence"
             waited.append(timeout)
             return len(waited) > 8
 
