@@ -178,6 +178,11 @@ class Door:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def reachable(self) -> bool:
+        """Whether it can be told where to lead."""
+        return (self._folder / "admin").exists()
+
+    @property
     def pid(self) -> int:
         """Its process id; 0 while it was never opened."""
         return self._process.pid if self._process else 0
@@ -190,7 +195,7 @@ class Door:
             ServerError: it does not start within ``timeout`` seconds; names the log.
         """
         self.close()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         config = self._folder / "envoy.json"
         config.write_text(json.dumps(bootstrap(self._ports, self._folder, http_too=self._http_too)))
         self._write()

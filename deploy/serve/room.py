@@ -122,7 +122,7 @@ class Room:
 
     def _start(self, *, whole: bool) -> None:
         self._want(whole=whole)
-        self.sockets.folder.mkdir(mode=0o700, parents=True)
+        self.sockets.folder.mkdir(mode=0o700)
         view = self.sockets.folder / "models"
         self._selected = select(self._checked, view, self._work / "proofs")
         options = Options(
@@ -164,6 +164,8 @@ class Room:
         """What is wrong with it; None while all is well. To be called several times a second."""
         if self._process is None or not self.alive:
             return Trouble("tritonserver died")
+        if not self.sockets.grpc.exists():
+            return Trouble("tritonserver's sockets were cleared away", (self._process.pid,))
         living = self._process.stubs()
         dead = sorted({model for stub, model in self._stubs.items() if stub not in living})
         if dead:

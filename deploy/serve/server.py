@@ -71,7 +71,7 @@ class LocalServer:
         self._watcher: Watcher | None = None
         self._prefix = processes.own_prefix()
         #: Sockets and what is served; on a short path, which only this user may enter.
-        self._folder: Path | None = None
+        self._folder = processes.FOLDERS / f"{self._prefix}server"
         self._guardian: Guardian | None = None
         self._numbers = itertools.count(1)
         self._room: Room | None = None
@@ -129,8 +129,7 @@ class LocalServer:
         try:
             self.ports.check(http=self._http)
             self._guardian = Guardian(self._prefix, self.log_file)
-            self._folder = processes.FOLDERS / f"{self._prefix}server"
-            self._folder.mkdir(mode=0o700)
+            self._make_folder()
             room = self._new_room(self.repository)
             room.start()
             self._room = room
@@ -170,6 +169,8 @@ class LocalServer:
         if self._door is not None:
             if not self._door.alive:
                 return Trouble("the door died")
+            if not self._door.reachable:
+                return Trouble("the door's folder was cleared away", (self._door.pid,))
             if processes.stopped(self._door.pid):
                 return Trouble("the door is stopped", (self._door.pid,))
         return self._room.trouble() if self._room else Trouble("there is no tritonserver")
@@ -193,6 +194,7 @@ class LocalServer:
         Raises:
             AlexNetError: that did not work.
         """
+        self._make_folder()
         if self._door is not None and not self._door.alive:
             self._door.open(self._times.door)
         if self._room is None or self._room.trouble():
@@ -218,9 +220,12 @@ class LocalServer:
 
     # --- Parts.
 
+    def _make_folder(self) -> None:
+        """Again if need be: the folder for temporary files is tidied up by others."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+
     def _new_room(self, release: Path) -> Room:
         """A room for a release, which is read and checked anew."""
-        assert self._folder is not None
         number = next(self._numbers)
         return Room(
             check(release),
@@ -265,9 +270,7 @@ class LocalServer:
         if self._door is not None:
             self._door.close()
             self._door = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        shutil.rmtree(self._folder, ignore_errors=True)
         if self._guardian is not None:
             self._guardian.dismiss()
             self._guardian = None

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from export.proof.proof import WITHOUT_DEVICE
 from tests import graphs
 from tests.artefacts import make_artefact
 from tests.conftest import ROOT, TESTING, Built, command, python
+from tests.waiting import PATIENCE, wait_until
 from training import checkpoint
 from training.model import AlexNet
 
@@ -169,13 +169,6 @@ def live(client: InferenceServerClient) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def test_triton_itself_misses_the_device_and_nothing_else(published: Path, tmp_path: Path) -> None:
     """The release as a registry would hold it: Triton's parser takes it, our backend looks for its GPU."""
     with tritonserver(published, tmp_path) as client:
@@ -280,7 +273,7 @@ def test_an_interrupted_build_leaves_nothing(artefacts: Path, tmp_path: Path, nu
         assert byte, seen
         seen += byte
     process.send_signal(number)
-    rest = process.communicate(timeout=60)[1].decode()
+    rest = process.communicate(timeout=PATIENCE)[1].decode()
     assert process.returncode == 130
     assert "interrupted, nothing half-written is left" in rest
     assert not (tmp_path / "fp16-sm89").exists()

@@ -21,7 +21,8 @@ from deploy.serve.process import ServerError
 from deploy.serve.server import LocalServer
 from deploy.serve.times import Times
 from tests.conftest import ROOT, Built
-from tests.integration.test_supervisor import nothing_left, wait_until
+from tests.integration.test_supervisor import nothing_left
+from tests.waiting import PATIENCE, wait_until
 from training.data.open import open_split
 
 
@@ -78,11 +79,11 @@ def test_starting_can_be_given_up(int8_repository: Path, tmp_path: Path, monkeyp
 def test_ctrl_c_while_starting_ends_at_once_and_well(int8_repository: Path) -> None:
     command = [sys.executable, "-m", "deploy.serve", "--repository", str(int8_repository), "--free-ports"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: bool(psutil.Process(running.pid).children()), 20, "tritonserver")
+    wait_until(lambda: bool(psutil.Process(running.pid).children()), "tritonserver")
     running.send_signal(signal.SIGINT)
-    output, errors = running.communicate(timeout=20)
+    output, errors = running.communicate(timeout=PATIENCE)
     assert (running.returncode, output) == (0, "stopped\n"), errors
-    wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), 10, "shared memory cleared")
+    wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), "shared memory cleared")
 
 
 def test_one_that_does_not_start_again_is_tried_again_until_it_does(
@@ -98,12 +99,12 @@ def test_one_that_does_not_start_again_is_tried_again_until_it_does(
 
         monkeypatch.setattr(supervisor, "find", broken)
         os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: len(tries) > 3, 30, "four attempts")
+        wait_until(lambda: len(tries) > 3, "four attempts")
         with AlexNetClient(server.grpc_url, "alexnet_int8") as client:
             with pytest.raises(Unavailable):
                 client.health()
             monkeypatch.undo()
-            wait_until(lambda: is_ready(client), 30, "ready")
+            wait_until(lambda: is_ready(client), "ready")
             assert client.classify(open_split(built.data, "test").file(0), top_k=1)
 
 
@@ -112,7 +113,7 @@ def test_a_door_that_dies_is_put_back(int8_repository: Path, tmp_path: Path) -> 
         first = server.pid
         os.kill(server._door.pid, signal.SIGKILL)
         with AlexNetClient(server.grpc_url) as client:
-            wait_until(lambda: is_ready(client), 10, "ready")
+            wait_until(lambda: is_ready(client), "ready")
         assert server.pid == first
 
 

@@ -15,7 +15,8 @@ from deploy.serve.server import LocalServer
 from export.publish import _switch, publish
 from tests.artefacts import change
 from tests.conftest import Built
-from tests.integration.test_supervisor import flip, wait_until
+from tests.integration.test_supervisor import flip
+from tests.waiting import wait_until
 from training.data.image_set import ImageSet
 from training.data.open import open_split
 
@@ -95,8 +96,8 @@ def test_a_release_goes_live_under_load_and_not_one_request_fails(
     try:
         first = server.pid
         suffix = publisher.publish()
-        wait_until(lambda: label(client, test_images).endswith(suffix), 40, "the new release")
-        wait_until(lambda: server.pid != first, 20, "the old server's end")
+        wait_until(lambda: label(client, test_images).endswith(suffix), "the new release")
+        wait_until(lambda: server.pid != first, "the old server's end")
     finally:
         done.set()
         for thread in threads:
@@ -110,7 +111,7 @@ def test_of_two_releases_at_once_the_last_goes_live(
 ) -> None:
     publisher.publish()
     suffix = publisher.publish()
-    wait_until(lambda: label(client, test_images).endswith(suffix), 40, "the last release")
+    wait_until(lambda: label(client, test_images).endswith(suffix), "the last release")
     assert server.repository.resolve().name == server._room.release.name
 
 
@@ -131,12 +132,12 @@ def test_a_damaged_release_is_declined_by_name_and_none_of_it_is_served(
         flip(release / name.format(1))
         with caplog.at_level(logging.ERROR, "deploy.serve"):
             _switch(publisher.repository, release)
-            wait_until(lambda number=number: f"release {number} is not taken" in caplog.text, 20, "the refusal")
+            wait_until(lambda number=number: f"release {number} is not taken" in caplog.text, "the refusal")
         assert name.format(1) in caplog.text
         assert label(client, test_images) == before
         assert server.pid == process
     suffix = publisher.publish()
-    wait_until(lambda: label(client, test_images).endswith(suffix), 30, "a sound release")
+    wait_until(lambda: label(client, test_images).endswith(suffix), "a sound release")
 
 
 def test_a_link_that_is_missing_for_a_moment_disturbs_nobody(
@@ -146,11 +147,11 @@ def test_a_link_that_is_missing_for_a_moment_disturbs_nobody(
     before = label(client, test_images)
     publisher.repository.unlink()
     with caplog.at_level(logging.ERROR, "deploy.serve"):
-        wait_until(lambda: "there is no model repository at" in caplog.text, 10, "a word about it")
+        wait_until(lambda: "there is no model repository at" in caplog.text, "a word about it")
     assert label(client, test_images) == before
     _switch(publisher.repository, release)
     suffix = publisher.publish()
-    wait_until(lambda: label(client, test_images).endswith(suffix), 30, "the next release")
+    wait_until(lambda: label(client, test_images).endswith(suffix), "the next release")
     assert server.pid != process
 
 
@@ -158,6 +159,6 @@ def test_a_model_that_a_release_lacks_is_not_served_any_more(
     server: LocalServer, publisher: Publisher, client: AlexNetClient, built: Built
 ) -> None:
     publish(publisher.repository, [built.artefacts / "fp32", built.artefacts / "int8-cpu"], "int8")
-    wait_until(lambda: "alexnet_fp32" in client.health().models, 40, "FP32")
+    wait_until(lambda: "alexnet_fp32" in client.health().models, "FP32")
     publisher.publish()
-    wait_until(lambda: client.health().models == ("alexnet_int8", "alexnet"), 40, "no FP32")
+    wait_until(lambda: client.health().models == ("alexnet_int8", "alexnet"), "no FP32")

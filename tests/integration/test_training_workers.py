@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.conftest import environment
+from tests.waiting import PATIENCE
 
 READING = """
 import multiprocessing
@@ -55,7 +56,7 @@ def test_workers_end_with_their_parent_in_silence(
         # Ctrl-C in a terminal goes to every process of the session.
         for one in [psutil.Process(process.pid), *workers] if number == signal.SIGINT else [process]:
             one.send_signal(number)
-        out, err = process.communicate(timeout=30)
-    _, left = psutil.wait_procs([*workers, *servers], timeout=10)
+        out, err = process.communicate(timeout=PATIENCE)
+    _, left = psutil.wait_procs([*workers, *servers], timeout=PATIENCE)
     assert not left
     assert (process.returncode, out, err) == (status, said, "")
