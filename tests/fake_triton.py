@@ -24,7 +24,8 @@ from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from alexnet_client import refusal
 from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, MAX_BATCH, PROBABILITIES, SERVED_MODELS
-from alexnet_client.preprocess import UndecodableImage, decode
+from alexnet_client.preprocess import decode
+from alexnet_client.undecodable import UndecodableImage
 
 LABELS = ("cat", "dog", "owl")
 #: A test may send one file ten thousand times.

@@ -16,7 +16,8 @@ from alexnet_client._errors import InvalidImage, InvalidRequest
 from alexnet_client._images import ImageLike, Unusable, as_file, as_pixels, name
 from alexnet_client._options import Options
 from alexnet_client.contract import ENCODED, IMAGE, MODELS, PROBABILITIES, Tensor
-from alexnet_client.preprocess import UndecodableImage, decode
+from alexnet_client.preprocess import decode
+from alexnet_client.undecodable import UndecodableImage
 
 #: Images a request, however many more the server would take: enough to fill its batches, little enough to be quick.
 IMAGES_A_REQUEST = 32

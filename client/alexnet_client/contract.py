@@ -34,9 +34,15 @@ PIXEL_SCALE: Final = 128
 MAX_BATCH: Final = 128
 MAX_ENCODED_BYTES: Final = 20 * 2**20
 MAX_PIXELS: Final = 50_000_000
+MAX_SIDE: Final = 65_535
+#: Of one core: what decoding an image, and all images of a request, may take by :mod:`alexnet_client.work`'s estimate.
+MAX_DECODE_SECONDS: Final = 5.0
+MAX_REQUEST_SECONDS: Final = 10.0
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 #: How the decoder's refusal begins; JSON follows, place in the request -> reason: see ``refusal.py``.
 REFUSED_IMAGES: Final = "images that cannot be used: "
+#: How a refusal begins that is for now: sending it again later may help.
+OVERLOADED: Final = "too much to do"
 
 # --- Tensors.
 EMBEDDING_LENGTH: Final = 4096

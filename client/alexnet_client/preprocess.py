@@ -12,25 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from alexnet_client.contract import IMAGE_FORMATS, IMAGE_SIDE, MAX_ENCODED_BYTES, MAX_PIXELS, RESIZE_SIDE
-from alexnet_client.errors import AlexNetError
+from alexnet_client import work
+from alexnet_client.contract import IMAGE_FORMATS, IMAGE_SIDE, MAX_ENCODED_BYTES, RESIZE_SIDE
+from alexnet_client.undecodable import UndecodableImage
 
 #: Transparent pixels show this colour, as on a white page.
 BACKGROUND = (255, 255, 255, 255)
-
-
-class UndecodableImage(AlexNetError, ValueError):
-    """An image that cannot be used. ``reason`` is one of :data:`REASONS`, short enough for a metric's label."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return str(self.args[1])
-
-
-REASONS = ("empty", "too_many_bytes", "unknown_format", "too_many_pixels", "unsupported", "corrupt")
 
 #: EXIF's ways to lay an image down -> what raises it.
 UPRIGHT = {
@@ -70,12 +57,13 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         ``uint8[224, 224, 3]``, RGB.
 
     Raises:
-        UndecodableImage: empty, larger than ``MAX_ENCODED_BYTES`` or ``MAX_PIXELS`` (refused from its header, before
-            any pixel is decoded), of another format, or corrupt.
+        UndecodableImage: empty, larger than ``MAX_ENCODED_BYTES`` or ``MAX_PIXELS`` or too much work (all refused from
+            its container, before any pixel is decoded), of another format, or corrupt.
     """
     if not data:
         raise UndecodableImage("empty", f"got an empty image: send the bytes of a {_wanted()} file")
     check_size(data)
+    work.seconds(data)  # before Pillow's own parsers
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
@@ -83,13 +71,9 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise UndecodableImage(
             "unknown_format", f"got {len(data):,} bytes that are no {_wanted()} file (they start {start}): send one"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels("more") from error
     except Exception as error:  # Pillow's parsers raise whatever the broken header leads them to.
         raise _corrupt(error) from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_many_pixels(f"{width:,} x {height:,}")
+    work.check_pixels(*image.size)
     try:
         image.draft("RGB", (RESIZE_SIDE, RESIZE_SIDE))  # JPEG: decode at the smallest scale that is large enough
     except Exception as error:
@@ -173,12 +157,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _wanted() -> str:
     return f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
-
-
-def _too_many_pixels(size: str) -> UndecodableImage:
-    return UndecodableImage(
-        "too_many_pixels", f"got an image of {size} pixels, at most {MAX_PIXELS:,} are accepted: shrink it first"
-    )
 
 
 def _corrupt(error: Exception) -> UndecodableImage:

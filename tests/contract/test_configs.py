@@ -62,7 +62,7 @@ def test_the_decoder_refuses_before_the_network_does() -> None:
     decoder, network = config(contract.DECODER), config(contract.PRECISION_MODELS[0])
     limits = [each.dynamic_batching.default_queue_policy.max_queue_size for each in (decoder, network)]
     assert 0 < limits[0] < limits[1]
-    assert [group.count for group in decoder.instance_group] == [2]
+    assert [group.count for group in decoder.instance_group] == [3]  # one may be busy with a large image
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

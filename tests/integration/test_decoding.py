@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from alexnet_client import AlexNetClient, InvalidImage
+from alexnet_client import AlexNetClient, InvalidImage, InvalidRequest, Overloaded
 from alexnet_client.preprocess import decode
 from deploy.serve.server import LocalServer
+from tests import bombs
 from tests.conftest import Built
+from tests.waiting import PATIENCE
 from training.data.open import open_split
 
 
@@ -29,22 +32,13 @@ def jpeg() -> bytes:
     return file.getvalue()
 
 
-def bomb() -> bytes:
-    """A PNG whose header promises 40,000 x 40,000 pixels."""
-    data = bytearray(png(mode="L"))
-    data[16:24] = (40_000).to_bytes(4, "big") * 2
-    import zlib
-
-    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    return bytes(data)
-
-
 BAD = {
     "empty": (b"", "empty image"),
     "text": (b"this is no image", "no JPEG, PNG, WEBP or GIF file"),
     "truncated jpeg": (jpeg()[:4000], "truncated or corrupt"),
     "truncated png": (png()[:60], "truncated or corrupt"),
-    "bomb": (bomb(), "at most 50,000,000 are accepted"),
+    "pixels": (bombs.png(40_000, 40_000), "at most 50,000,000 are accepted"),
+    "scans": (bombs.BOMBS["scans"][0], "s to decode, at most 5 are accepted"),
 }
 
 
@@ -80,6 +74,34 @@ def test_the_bad_ones_among_many_are_named(server: LocalServer, built: Built) ->
     ):
         client.classify(files)
     assert list(caught.value.images) == [35, 40]
+
+
+def test_who_sends_large_images_has_nobody_wait(server: LocalServer, built: Built) -> None:
+    """Seconds of work in one request: while it is under way, others are answered again and again."""
+    large = []
+
+    def ask_for_large() -> None:
+        with AlexNetClient(server.grpc_url, timeout=PATIENCE) as client:
+            while not large:
+                try:
+                    large.append(client.embed([bombs.LARGE_WEBP] * 4))
+                except Overloaded as error:  # it met an ordinary one, which comes first
+                    assert "when nobody waits" in str(error)
+
+    thread, answered = threading.Thread(target=ask_for_large), 0
+    with AlexNetClient(server.grpc_url) as client:
+        image = open_split(built.data, "test").file(0)
+        thread.start()
+        while thread.is_alive():
+            client.embed(image)
+            answered += 1
+    assert answered > 5
+    assert large[0].shape == (4, 4096)
+
+
+def test_too_much_in_one_request_is_refused_at_once(server: LocalServer) -> None:
+    with AlexNetClient(server.grpc_url) as client, pytest.raises(InvalidRequest, match="one request may take 10"):
+        client.embed([bombs.LARGE_WEBP] * 16)
 
 
 def test_refusals_are_counted_by_reason(server: LocalServer) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client.files import file_errors
-from alexnet_client.preprocess import UndecodableImage, decode
+from alexnet_client.preprocess import decode
+from alexnet_client.undecodable import UndecodableImage
 from training.data.image_set import DataError, Reader
 from training.data.labels import label_of
 from training.data.scan import scan

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from alexnet_client.files import atomic_path, file_errors, sha256_of
-from alexnet_client.preprocess import UndecodableImage, decode
+from alexnet_client.preprocess import decode
+from alexnet_client.undecodable import UndecodableImage
 
 #: Seconds between two times that a file system tells apart (a kernel's tick is 1 to 10 ms).
 TICK = 0.02

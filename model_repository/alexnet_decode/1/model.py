@@ -1,15 +1,34 @@
-"""Triton Python model: image files -> ``uint8[N, 224, 224, 3]``, each bad image answered alone."""
+"""Triton Python model: image files -> ``uint8[N, 224, 224, 3]``, each bad image answered alone.
+
+Ordinary images are decoded by threads on all cores. Large ones, as their containers tell, would have everybody else
+wait: one instance at a time may decode them, in a process with bounded means, and only when nobody shares its batch.
+Otherwise they are refused for now: whoever asks for most is the first to wait.
+"""
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from alexnet_client import refusal
-from alexnet_client.contract import DECODE_SECONDS, DECODED_TOTAL, ENCODED, IMAGE, REJECTED_TOTAL
-from alexnet_client.preprocess import REASONS, UndecodableImage, decode
+from alexnet_client import refusal, work
+from alexnet_client.contract import (
+    DECODE_SECONDS,
+    DECODED_TOTAL,
+    ENCODED,
+    IMAGE,
+    MAX_REQUEST_SECONDS,
+    OVERLOADED,
+    REJECTED_TOTAL,
+)
+from alexnet_client.undecodable import REASONS, UndecodableImage
+from deploy.backends.decoded import timed_decode
+from deploy.backends.decoder import Decoder
+from deploy.backends.metrics import Family
+from deploy.backends.turns import Turns
+
+#: Estimated seconds of a core above which an image, and a request, are large.
+LARGE_IMAGE, LARGE_REQUEST = 0.1, 0.5
 
 
 class TritonPythonModel:
@@ -18,48 +37,76 @@ class TritonPythonModel:
     def initialize(self, args):
         """Start the threads and register the metrics (labels: model, and reason for refusals)."""
         self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._decoder = Decoder()
         model = args["model_name"]
+        self._turns = Turns(model)
         # A metric dies with its family, so both are kept.
-        self._families = [
-            pb_utils.MetricFamily(metric.name, metric.text, getattr(pb_utils.MetricFamily, metric.kind.upper()))
-            for metric in (DECODE_SECONDS, DECODED_TOTAL, REJECTED_TOTAL)
-        ]
+        self._families = [Family(metric) for metric in (DECODE_SECONDS, DECODED_TOTAL, REJECTED_TOTAL)]
         seconds, decoded, rejected = self._families
-        self._seconds = seconds.Metric(labels={"model": model}, buckets=list(DECODE_SECONDS.buckets))
-        self._decoded = decoded.Metric(labels={"model": model})
-        self._rejected = {reason: rejected.Metric(labels={"model": model, "reason": reason}) for reason in REASONS}
+        self._seconds, self._decoded = seconds.labelled(model=model), decoded.labelled(model=model)
+        self._rejected = {reason: rejected.labelled(model=model, reason=reason) for reason in REASONS}
 
     def execute(self, requests):
         """Decode the images of all requests together; answer each request on its own."""
-        files = [pb_utils.get_input_tensor_by_name(request, ENCODED.name).as_numpy().ravel() for request in requests]
-        pending = [[self._pool.submit(_timed_decode, bytes(file)) for file in request] for request in files]
-        return [self._answer([future.result() for future in request]) for request in pending]
+        files = [
+            [bytes(file) for file in pb_utils.get_input_tensor_by_name(request, ENCODED.name).as_numpy().ravel()]
+            for request in requests
+        ]
+        seconds = [[_seconds(file) for file in request] for request in files]
+        large = [max(each) > LARGE_IMAGE or sum(each) > LARGE_REQUEST for each in seconds]
+        pending = [
+            None if is_large else [self._pool.submit(timed_decode, file) for file in request]
+            for request, is_large in zip(files, large, strict=True)
+        ]
+        return [
+            self._large(files[number], sum(seconds[number]), alone=len(requests) == 1)
+            if futures is None
+            else self._answer([future.result() for future in futures])
+            for number, futures in enumerate(pending)
+        ]
+
+    def _large(self, files, seconds, *, alone):
+        if seconds > MAX_REQUEST_SECONDS:
+            return _error(
+                pb_utils.TritonError.INVALID_ARG,
+                f"got {len(files)} images that take {seconds:.3g} s to decode, one request may take "
+                f"{MAX_REQUEST_SECONDS:g}: send fewer at once, or smaller ones",
+            )
+        with self._turns.mine_if_free() as mine:
+            if mine and alone:
+                return self._answer([self._decoder.decode(file) for file in files])
+        return _error(
+            pb_utils.TritonError.UNAVAILABLE,
+            f"{OVERLOADED}: large images ({seconds:.2g} s to decode) are for when nobody waits, send smaller ones",
+        )
 
     def _answer(self, results):
         bad = {}
-        for place, (_, error, seconds) in enumerate(results):
-            self._seconds.observe(seconds)
-            if error is None:
+        for place, result in enumerate(results):
+            self._seconds.observe(result.seconds)
+            if result.error is None:
                 self._decoded.increment(1)
             else:
-                self._rejected[error.reason].increment(1)
-                bad[place] = str(error)
+                self._rejected[result.error.reason].increment(1)
+                bad[place] = str(result.error)
         if bad:
-            return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError(refusal.message(bad), pb_utils.TritonError.INVALID_ARG)
-            )
-        stacked = np.stack([pixels for pixels, _, _ in results])
+            return _error(pb_utils.TritonError.INVALID_ARG, refusal.message(bad))
+        stacked = np.stack([result.pixels for result in results])
         return pb_utils.InferenceResponse([pb_utils.Tensor(IMAGE.name, stacked)])
 
     def finalize(self):
-        """Stop the threads."""
+        """Stop the threads and the process."""
         self._pool.shutdown()
+        self._decoder.end()
 
 
-def _timed_decode(file):
-    """Pixels or the reason why not, and the seconds it took."""
-    started = time.perf_counter()
+def _seconds(file):
+    """Its work; what is refused for its work makes none."""
     try:
-        return decode(file), None, time.perf_counter() - started
-    except UndecodableImage as error:
-        return None, error, time.perf_counter() - started
+        return work.seconds(file)
+    except UndecodableImage:
+        return 0.0
+
+
+def _error(code, message):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from alexnet_client import InvalidRequest, contract
 from alexnet_client._images import Unusable, as_file, as_list, as_pixels
-from alexnet_client.preprocess import REASONS, UndecodableImage, decode, preprocess
+from alexnet_client.preprocess import decode, preprocess
+from alexnet_client.undecodable import REASONS, UndecodableImage
 
 GENERATOR = np.random.default_rng(0)
 

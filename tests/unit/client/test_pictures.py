@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from alexnet_client._images import as_file, as_pixels
-from alexnet_client.preprocess import REASONS, UndecodableImage, decode, preprocess
+from alexnet_client.preprocess import decode, preprocess
+from alexnet_client.undecodable import REASONS, UndecodableImage
 
 ORIENTATION = 0x0112
 NO_WHITE = ("I", "F")

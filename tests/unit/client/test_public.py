@@ -26,7 +26,7 @@ from alexnet_client._errors import translate
 from alexnet_client._options import MAX_TIMEOUT, Options
 from alexnet_client._request import Part
 from alexnet_client.contract import DEFAULT_MODEL
-from alexnet_client.preprocess import UndecodableImage
+from alexnet_client.undecodable import UndecodableImage
 
 PUBLIC = [
     "AlexNetClient",
