@@ -63,15 +63,15 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self.peak = 0
         self._now = 0
         self._script: deque[Scripted] = deque()
-        self._always = Scripted()
+        self._always: Scripted | Callable[[Any], Scripted] = Scripted()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)])
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self.url = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
-    def script(self, *steps: Scripted, then: Scripted = Scripted()) -> None:
-        """Answer the next inferences so, in order, and ``then`` all others."""
+    def script(self, *steps: Scripted, then: Scripted | Callable[[Any], Scripted] = Scripted()) -> None:
+        """Answer the next inferences so, as they come, and ``then`` all others; or each as a function of it says."""
         with self._lock:
             self._script = deque(steps)
             self._always = then
@@ -114,6 +114,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
                 self.requests.append(request)
                 self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
                 step = self._script.popleft() if self._script else self._always
+            if callable(step):
+                step = step(request)
             if step.seconds:
                 gone = threading.Event()
                 context.add_callback(gone.set)

@@ -164,9 +164,12 @@ class AlexNetClient:
         under_way: deque[_Sent] = deque()
         answers = []
         try:
-            for part in _request.parts(as_list(images)):
+            requests = _request.requests(self._options, as_list(images), outputs)
+            while True:
                 try:
-                    message = _request.build(self._options, part, outputs)
+                    part, message = next(requests)
+                except StopIteration:
+                    break
                 except InvalidImage:
                     # The error of an earlier request comes first, however late.
                     answers += [self._answer(sent) for sent in under_way]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from alexnet_client import work
 from alexnet_client._errors import InvalidRequest
-from alexnet_client.contract import IMAGE, IMAGE_SIDE, RESIZE_SIDE
+from alexnet_client.contract import IMAGE, IMAGE_SIDE, LARGE_IMAGE_SECONDS, RESIZE_SIDE
 from alexnet_client.preprocess import check_size, decode, preprocess
 
 #: A path; the bytes of an image file, or the file itself, open for reading bytes; a Pillow image; or pixels:
@@ -61,6 +62,8 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
 def as_file(image: ImageLike) -> bytes:
     """An image as the ensemble takes it: files as they are, Pillow images and arrays as a PNG of their pixels.
 
+    A large file is decoded here, for the server does so only when nobody else waits, and travels as a PNG, too.
+
     ``decode(as_file(image))`` is ``as_pixels(image)``, to the bit.
 
     Raises:
@@ -70,7 +73,7 @@ def as_file(image: ImageLike) -> bytes:
         return _png(as_pixels(image))
     data = _read(image)
     check_size(data)
-    return data
+    return _png(decode(data)) if work.seconds(data) > LARGE_IMAGE_SECONDS else data
 
 
 def name(image: object) -> str:

@@ -12,13 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
+from alexnet_client import work
 from alexnet_client._errors import InvalidImage, InvalidRequest
 from alexnet_client._images import ImageLike, Unusable, as_file, as_pixels, name
 from alexnet_client._options import Options
-from alexnet_client.contract import ENCODED, IMAGE, MODELS, PROBABILITIES, Tensor
+from alexnet_client.contract import (
+    ENCODED,
+    IMAGE,
+    LARGE_REQUEST_SECONDS,
+    MAX_REQUEST_BYTES,
+    MODELS,
+    PROBABILITIES,
+    Tensor,
+)
 from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
 
+#: Bytes of a request beside its files, a file; generously.
+AROUND = 1024
 #: Images a request, however many more the server would take: enough to fill its batches, little enough to be quick.
 IMAGES_A_REQUEST = 32
 MICROSECONDS = 1_000_000
@@ -67,23 +78,50 @@ def top(count: int) -> Wanted:
     return Wanted(PROBABILITIES, int(count))
 
 
-def parts(images: Sequence[ImageLike]) -> Iterator[Part]:
-    """A call's images, request by request."""
+def requests(
+    options: Options, images: Sequence[ImageLike], outputs: Sequence[Wanted]
+) -> Iterator[tuple[Part, ModelInferRequest]]:
+    """A call's images, request by request.
+
+    Raises:
+        InvalidImage: images cannot be used; names all those of a part.
+    """
     for first in range(0, len(images), IMAGES_A_REQUEST):
-        yield Part(first, images[first : first + IMAGES_A_REQUEST])
+        yield from build(options, Part(first, images[first : first + IMAGES_A_REQUEST]), outputs)
 
 
-def build(options: Options, part: Part, outputs: Sequence[Wanted]) -> ModelInferRequest:
-    """The request that asks for ``outputs`` of each image of ``part``; they come from one forward pass.
+def build(options: Options, part: Part, outputs: Sequence[Wanted]) -> Iterator[tuple[Part, ModelInferRequest]]:
+    """The requests that ask for ``outputs`` of each image of ``part``; they come from one forward pass.
+
+    One, but where files are so many bytes, or so much work, that the contract wants them apart.
 
     Raises:
         InvalidImage: images cannot be used; names all of them.
     """
-    request = ModelInferRequest(model_name=options.model)
     if options.model in MODELS and MODELS[options.model].takes_files:
-        tensor, values = ENCODED, [struct.pack("<I", len(file)) + file for file in _files(part)]
+        files = _files(part)
+        for run in _runs(files):
+            values = [struct.pack("<I", len(file)) + file for file in files[run]]
+            yield Part(part.first + run.start, part.images[run]), _request(options, ENCODED, values, outputs)
     else:
-        tensor, values = IMAGE, [pixels.tobytes() for pixels in _pixels(part)]
+        yield part, _request(options, IMAGE, [pixels.tobytes() for pixels in _pixels(part)], outputs)
+
+
+def _runs(files: Sequence[bytes]) -> Iterator[slice]:
+    """As many neighbours as may travel together."""
+    first, size, seconds = 0, 0, 0.0
+    for place, file in enumerate(files):
+        its_size, its_seconds = len(file) + AROUND, work.seconds(file)
+        if place > first and (size + its_size > MAX_REQUEST_BYTES or seconds + its_seconds > LARGE_REQUEST_SECONDS):
+            yield slice(first, place)
+            first, size, seconds = place, 0, 0.0
+        size, seconds = size + its_size, seconds + its_seconds
+    yield slice(first, len(files))
+
+
+def _request(options: Options, tensor: Tensor, values: Sequence[bytes], outputs: Sequence[Wanted]) -> ModelInferRequest:
+    request = ModelInferRequest(model_name=options.model)
+    if tensor is IMAGE:
         # In the queue. An ensemble has none of its own to wait in; and 0 would be for ever.
         request.parameters["timeout"].int64_param = max(1, int(options.timeout * MICROSECONDS))
     request.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=(len(values), *tensor.shape))

@@ -38,6 +38,11 @@ MAX_SIDE: Final = 65_535
 #: Of one core: what decoding an image, and all images of a request, may take by :mod:`alexnet_client.work`'s estimate.
 MAX_DECODE_SECONDS: Final = 5.0
 MAX_REQUEST_SECONDS: Final = 10.0
+#: The same, above which an image, or a request, is large: the server decodes it when nobody else waits.
+LARGE_IMAGE_SECONDS: Final = 0.1
+LARGE_REQUEST_SECONDS: Final = 0.5
+#: All of a request, as it is sent: 128 images of pixels, or one file, and room for the rest.
+MAX_REQUEST_BYTES: Final = 32 * 2**20
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 #: How the decoder's refusal begins; JSON follows, place in the request -> reason: see ``refusal.py``.
 REFUSED_IMAGES: Final = "images that cannot be used: "

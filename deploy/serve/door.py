@@ -14,145 +14,21 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from alexnet_client.files import atomic_path
+from deploy.serve.admission import Admission, Look
+from deploy.serve.envoy import bootstrap, endpoints
 from deploy.serve.installation import envoy
-from deploy.serve.ports import HOST, Ports
+from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError, spawn
 from deploy.serve.sockets import Sockets
-from deploy.serve.unix_http import get
+from deploy.serve.unix_http import ask
 
-#: Of KServe's gRPC service, what a client may call; all of ``grpc.health.v1`` beside it.
-METHODS = (
-    "ModelConfig",
-    "ModelInfer",
-    "ModelMetadata",
-    "ModelReady",
-    "ModelStatistics",
-    "ModelStreamInfer",
-    "RepositoryIndex",
-    "ServerLive",
-    "ServerMetadata",
-    "ServerReady",
-)
-#: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
-STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
-#: Requests that may be on their way at once; Triton's own queues refuse long before.
-MOST_REQUESTS = 1 << 16
 #: How often it was told where to lead.
 TURNS = "cluster.grpc.update_success"
-#: To tritonservers, those that it does not lead to any more included.
-CONNECTIONS = "cluster.grpc.upstream_cx_active"
-_TYPE = "type.googleapis.com/envoy"
-
-
-def bootstrap(ports: Ports, folder: Path, *, http_too: bool) -> dict[str, Any]:
-    """Envoy's configuration.
-
-    Args:
-        folder: of its endpoints' files and its own administration's socket.
-        http_too: also open KServe's HTTP.
-    """
-    calls = [f"/inference.GRPCInferenceService/{method}" for method in METHODS]
-    grpc_routes: list[dict[str, Any]] = [
-        *({"match": {"path": call}, "route": _route("grpc")} for call in calls),
-        {"match": {"prefix": "/grpc.health.v1.Health/"}, "route": _route("grpc")},
-        {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
-    ]
-    metrics_routes = [{"match": {"path": "/metrics"}, "route": _route("metrics")}]
-    listeners = [
-        _listener("grpc", ports.grpc, "HTTP2", grpc_routes),
-        _listener("metrics", ports.metrics, "HTTP1", metrics_routes),
-    ]
-    if http_too:
-        listeners.append(
-            _listener("http", ports.http, "HTTP1", [{"match": {"prefix": "/v2"}, "route": _route("http")}])
-        )
-    return {
-        "node": {"id": "door", "cluster": "alexnet"},
-        "admin": {"address": {"pipe": {"path": str(folder / "admin"), "mode": 0o600}}},
-        "static_resources": {
-            "listeners": listeners,
-            "clusters": [
-                _cluster("grpc", folder, two=True),
-                _cluster("metrics", folder),
-                *([_cluster("http", folder)] if http_too else ()),
-            ],
-        },
-    }
-
-
-def endpoints(name: str, path: Path | None, version: int) -> dict[str, Any]:
-    """Where a cluster is; nowhere without a ``path``, and then every call is UNAVAILABLE at once."""
-    found = [{"endpoint": {"address": {"pipe": {"path": str(path)}}}}] if path else []
-    return {
-        "version_info": str(version),
-        "resources": [
-            {
-                "@type": f"{_TYPE}.config.endpoint.v3.ClusterLoadAssignment",
-                "cluster_name": name,
-                "endpoints": [{"lb_endpoints": found}],
-            }
-        ],
-    }
-
-
-def _listener(name: str, port: int, codec: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
-    windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
-    manager = {
-        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": name,
-        "codec_type": codec,
-        **({"http2_protocol_options": windows} if codec == "HTTP2" else {}),
-        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": HOST, "port_value": port}},
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
-
-
-def _route(cluster: str) -> dict[str, Any]:
-    # A deadline is the client's; one that Triton has closed the door on is sent to the next, as nothing has run.
-    retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
-    return {"cluster": cluster, "timeout": "0s", "retry_policy": retry}
-
-
-def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
-    windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
-    version = {"http2_protocol_options": windows} if two else {"http_protocol_options": {}}
-    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
-    return {
-        "name": name,
-        "type": "EDS",
-        "connect_timeout": "1s",
-        "eds_cluster_config": {
-            "eds_config": {
-                "resource_api_version": "V3",
-                "path_config_source": {
-                    "path": str(folder / f"{name}.json"),
-                    "watched_directory": {"path": str(folder)},
-                },
-            }
-        },
-        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, MOST_REQUESTS)]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": version,
-            }
-        },
-    }
+#: Requests that were answered from behind it, that met their limit, and whose callers gave up.
+COUNTERS = tuple(f"cluster.grpc.upstream_rq_{what}" for what in ("2xx", "pending_overflow", "tx_reset"))
+LIMIT = "circuit_breakers.grpc.default.max_requests"
 
 
 class Door:
@@ -170,6 +46,7 @@ class Door:
         self._http_too = http_too
         self._version = 0
         self._leads_to: Sockets | None = None
+        self._admission = Admission()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -199,6 +76,7 @@ class Door:
         config = self._folder / "envoy.json"
         config.write_text(json.dumps(bootstrap(self._ports, self._folder, http_too=self._http_too)))
         self._write()
+        self._admission = Admission()
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
         self._process = spawn([*command, "--log-level", "warning"], self._log_file, signal.SIGKILL)
         deadline = time.monotonic() + timeout
@@ -222,10 +100,14 @@ class Door:
         if before is None or self._wait(TURNS, lambda turns: turns > before, deadline) is None:
             raise ServerError(f"the door (Envoy) does not turn: see {self._log_file}")
 
-    def drain(self, timeout: float) -> None:
-        """Wait until it is connected with nothing but where it leads: all others have answered what they were asked."""
-        wanted = 1 if self._leads_to else 0
-        self._wait(CONNECTIONS, lambda connections: connections <= wanted, time.monotonic() + timeout)
+    def adjust(self) -> None:
+        """Let in what is answered in good time, as it shows; to be called several times a second."""
+        now = time.monotonic()
+        if not self._admission.due(now):
+            return
+        counts = self._counts("|".join(COUNTERS))
+        if counts and self._admission.follow(Look(now, *(counts.get(counter, 0) for counter in COUNTERS))):
+            self._ask(f"/runtime_modify?{LIMIT}={self._admission.limit}", "POST")
 
     def close(self) -> None:
         """End it. Again is harmless."""
@@ -244,15 +126,20 @@ class Door:
     def _wait(self, counter: str, until: Callable[[int], bool], deadline: float) -> int | None:
         """Its count once that holds; None if it did not in time. Not to be told is not to be told none."""
         while self.alive and time.monotonic() < deadline:
-            name, _, count = self._ask(f"/stats?filter=^{counter}$").strip().partition(": ")
-            if name == counter and until(int(count)):
-                return int(count)
+            count = self._counts(counter).get(counter)
+            if count is not None and until(count):
+                return count
             time.sleep(0.02)
         return None
 
-    def _ask(self, path: str) -> str:
+    def _counts(self, counters: str) -> dict[str, int]:
+        """Counters whose names match; none while it does not answer."""
+        lines = self._ask(f"/stats?filter=^({counters})$").splitlines()
+        return {name: int(count) for name, _, count in (line.partition(": ") for line in lines)}
+
+    def _ask(self, path: str, method: str = "GET") -> str:
         """Envoy's own administration, over its socket; empty while it does not answer."""
         try:
-            return get(self._folder / "admin", path)
+            return ask(self._folder / "admin", path, method)
         except OSError:
             return ""

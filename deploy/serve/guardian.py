@@ -16,7 +16,7 @@ import psutil
 
 from deploy.serve import processes
 from deploy.serve.installation import ROOT
-from deploy.serve.process import open_log
+from deploy.serve.log import open_log
 from deploy.serve.times import Times
 
 

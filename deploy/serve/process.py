@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import BinaryIO
 
 from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
 from deploy.serve.installation import ROOT
+from deploy.serve.log import open_log
 
 
 class ServerError(AlexNetError):
     """A server that does not start, or died for good."""
-
-
-def open_log(path: Path) -> BinaryIO:
-    """A log to add to, which nobody else may read: requests are told of in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.fchmod(handle, 0o600)
-    return os.fdopen(handle, "ab")
 
 
 def spawn(

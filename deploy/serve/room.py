@@ -196,16 +196,26 @@ class Room:
             self._times,
         )
 
+    def drain(self, timeout: float) -> None:
+        """Wait until nobody is connected with it any more: it has answered what it was asked. It is not watched now."""
+        self._hang_up()
+        deadline = time.monotonic() + timeout
+        while self.alive and self.sockets.callers and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def end(self) -> None:
         """End tritonserver; nothing of it is left. Again is harmless."""
         if self._process is not None:
             self._process.end()
             self._process = None
+        self._hang_up()
+        shutil.rmtree(self.sockets.folder, ignore_errors=True)
+
+    def _hang_up(self) -> None:
+        self._pulses = {}
         if self._probe is not None:
-            self._pulses = {}
             self._probe.close()
             self._probe = None
-        shutil.rmtree(self.sockets.folder, ignore_errors=True)
 
     @staticmethod
     def _settled(probe: Probe) -> bool:

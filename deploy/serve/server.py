@@ -21,8 +21,8 @@ from deploy.serve import processes
 from deploy.serve.door import Door
 from deploy.serve.guardian import Guardian
 from deploy.serve.installation import find
+from deploy.serve.log import bound_log
 from deploy.serve.ports import HOST, Ports, free_ports
-from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError
 from deploy.serve.repository import check
 from deploy.serve.room import Room, Trouble
@@ -183,6 +183,12 @@ class LocalServer:
             return False
         return self._declined is None or published != self._declined[0] or time.monotonic() > self._declined[1]
 
+    def adjust(self) -> None:
+        """Let in what is answered in good time, and keep the log within its bound."""
+        if self._door is not None:
+            self._door.adjust()
+        bound_log(self.log_file)
+
     def silence(self, trouble: Trouble) -> None:
         """Kill who must not speak again, before anything is waited for."""
         for process in trouble.culprits:
@@ -246,15 +252,11 @@ class LocalServer:
         self._door.lead_to(room.sockets, self._times.door)
         if old is not None:
             self._retiring = [thread for thread in self._retiring if thread.is_alive()]
-            self._retiring.append(threading.Thread(target=self._retire, args=(old, room), name="triton-retire"))
+            self._retiring.append(threading.Thread(target=self._retire, args=(old,), name="triton-retire"))
             self._retiring[-1].start()
 
-    def _retire(self, old: Room, room: Room) -> None:
-        if old.alive and self._door is not None:
-            through = Probe(self.grpc_url)
-            through.answers(room.models[0])  # and so the door is connected with the new one
-            through.close()
-            self._door.drain(self._times.drain)
+    def _retire(self, old: Room) -> None:
+        old.drain(self._times.drain)
         old.end()
 
     def _end(self) -> None:
@@ -263,7 +265,7 @@ class LocalServer:
         if self._door is not None and self._room is not None and self._room.trouble() is None:
             with suppress(ServerError):
                 self._door.lead_to(None, self._times.door)
-                self._door.drain(self._times.stop)
+                self._room.drain(self._times.stop)
         if self._room is not None:
             self._room.end()
             self._room = None

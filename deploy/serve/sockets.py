@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+#: A socket's state in ``/proc/net/unix``.
+CONNECTED = "03"
+
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
@@ -16,6 +19,12 @@ class Sockets:
     def grpc(self) -> Path:
         """KServe's gRPC."""
         return self.folder / "grpc:1"
+
+    @property
+    def callers(self) -> int:
+        """Connections with gRPC's socket; Linux only."""
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return sum(line.endswith(f" {self.grpc}") and line.split()[5] == CONNECTED for line in lines)
 
     @property
     def http(self) -> Path:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 
-def get(path: Path, target: str, timeout: float = 1.0) -> str:
+def ask(path: Path, target: str, method: str = "GET", timeout: float = 1.0) -> str:
     """The answer's body.
 
     Raises:
@@ -18,7 +18,7 @@ def get(path: Path, target: str, timeout: float = 1.0) -> str:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(timeout)
         connection.sock.connect(str(path))
-        connection.request("GET", target)
+        connection.request(method, target)
         return connection.getresponse().read().decode()
     except http.client.HTTPException as error:
         raise OSError(f"{path} does not speak HTTP: {error}") from error

@@ -24,6 +24,9 @@ class Watched(Protocol):
     def outdated(self) -> bool:
         """Whether another release is published than the one that is served."""
 
+    def adjust(self) -> None:
+        """Fit what grows to what there is."""
+
     def silence(self, trouble: Trouble) -> None:
         """Kill who must not speak again."""
 
@@ -71,7 +74,9 @@ class Watcher:
     def _look(self) -> None:
         if trouble := self._server.trouble():
             self._replace(trouble)
-        elif self._server.outdated:
+            return
+        self._server.adjust()
+        if self._server.outdated:
             self._server.take_up()
 
     def _replace(self, trouble: Trouble) -> None:

@@ -17,6 +17,8 @@ from alexnet_client.contract import (
     DECODED_TOTAL,
     ENCODED,
     IMAGE,
+    LARGE_IMAGE_SECONDS,
+    LARGE_REQUEST_SECONDS,
     MAX_REQUEST_SECONDS,
     OVERLOADED,
     REJECTED_TOTAL,
@@ -26,9 +28,6 @@ from deploy.backends.decoded import timed_decode
 from deploy.backends.decoder import Decoder
 from deploy.backends.metrics import Family
 from deploy.backends.turns import Turns
-
-#: Estimated seconds of a core above which an image, and a request, are large.
-LARGE_IMAGE, LARGE_REQUEST = 0.1, 0.5
 
 
 class TritonPythonModel:
@@ -53,7 +52,7 @@ class TritonPythonModel:
             for request in requests
         ]
         seconds = [[_seconds(file) for file in request] for request in files]
-        large = [max(each) > LARGE_IMAGE or sum(each) > LARGE_REQUEST for each in seconds]
+        large = [max(each) > LARGE_IMAGE_SECONDS or sum(each) > LARGE_REQUEST_SECONDS for each in seconds]
         pending = [
             None if is_large else [self._pool.submit(timed_decode, file) for file in request]
             for request, is_large in zip(files, large, strict=True)

@@ -7,13 +7,20 @@ import socketserver
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from google.protobuf.internal.encoder import _VarintBytes
+from tritonclient.grpc import service_pb2
 
-from deploy.serve.door import METHODS, Door, bootstrap
+from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
+from deploy.serve.admission import LEAST
+from deploy.serve.door import Door
+from deploy.serve.envoy import METHODS, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
@@ -104,6 +111,152 @@ def test_it_leads_where_it_is_told_and_to_nothing_else(tmp_path: Path) -> None:
             door.close()
     assert not door.alive
     door.close()
+
+
+def request(shape: Sequence[int] = (1, 224, 224, 3), raw: bytes = b"pixels", **fields: object) -> bytes:
+    message = service_pb2.ModelInferRequest(model_name="alexnet_int8", **fields)
+    message.inputs.add(name="image", datatype="UINT8", shape=shape)
+    message.raw_input_contents.append(raw)
+    return message.SerializeToString()
+
+
+def repeated(field: str, count: int) -> bytes:
+    message = service_pb2.ModelInferRequest()
+    for _ in range(count):
+        getattr(message, field).add(name="n")
+    return message.SerializeToString()
+
+
+def typed() -> bytes:
+    """Contents in the input itself, and before its shape."""
+    contents = service_pb2.InferTensorContents(bytes_contents=[bytes(100_000)]).SerializeToString()
+    tensor = b"\x2a" + _VarintBytes(len(contents)) + contents + b"\x18\x02\x18\x01"
+    return b"\x2a" + _VarintBytes(len(tensor)) + tensor
+
+
+ACCEPTED = {
+    "128": request((128, 224, 224, 3), bytes(128 * 1000)),
+    "pixels first": b"\x3a\x90\x4e" + bytes(10_000) + request(),
+    "typed contents": typed(),
+    "parameters": request(id="7", model_version="1"),
+}
+REFUSED = {
+    "none": (request((0, 224, 224, 3)), "first dimension of 0: want 1 to 128 images"),
+    "129": (request((129, 224, 224, 3)), "first dimension of 129"),
+    "2^62": (request((2**62, 224, 224, 3)), "first dimension of 4611686018427387904"),
+    "negative": (request((-1, 224, 224, 3)), "first dimension of"),
+    "dimensions": (request([1] * 100_000), "more than 8 dimensions"),
+    "inputs": (repeated("inputs", 1000), "more than 63 fields"),
+    "outputs": (repeated("outputs", 1_000_000), "more than 63 fields"),
+    "name": (request(id="x" * 100_000), "more than 1024 bytes"),
+    "cut": (request()[:-1], "no ModelInferRequest"),
+    "cut in a number": (b"\x08\xff", "ends too soon"),
+    "long number": (b"\x08" + b"\xff" * 11, "more than 64 bits"),
+    "text": (b"GET / HTTP/1.1", "no ModelInferRequest"),
+    "empty batch in typed contents": (b"\x2a\x02\x18\x00", "first dimension of 0"),
+}
+
+
+class Behind(grpc.GenericRpcHandler):
+    """A gRPC server on a Unix socket: inference waits for a word, anything else is answered at once."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self.arrived = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.sockets = sockets
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
+            if details.method.endswith("/ModelInfer"):
+                self.arrived.release()
+                self.go.wait()
+            return str(len(message)).encode()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        server = grpc.server(ThreadPoolExecutor(LEAST + 8), [self], options=[("grpc.max_receive_message_length", -1)])
+        self.sockets.folder.mkdir()
+        server.add_insecure_port(f"unix:{self.sockets.grpc}")
+        server.start()
+        try:
+            yield
+        finally:
+            self.go.set()
+            server.stop(None).wait()
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
+    """A server behind an open door, and how to call it."""
+    ports, behind = free_ports(), Behind(Sockets(tmp_path / "room"))
+    door = Door(ports, tmp_path / "door", tmp_path / "log")
+    door.lead_to(behind.sockets, 5)
+    with behind.running():
+        door.open(5)
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+
+                def call(method: str, message: bytes = b"", **options: object) -> grpc.Future:
+                    stub = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+                    return stub.future(message, timeout=30, **options)
+
+                yield behind, call
+        finally:
+            behind.go.set()
+            door.close()
+
+
+def test_full_is_said_at_once_and_is_not_dead(behind) -> None:
+    server, call = behind
+    under_way = [call("ModelInfer", request()) for _ in range(LEAST)]
+    for _ in under_way:
+        server.arrived.acquire()
+    refused = call("ModelInfer", request(raw=bytes(2**20)))
+    assert refused.code() == grpc.StatusCode.UNAVAILABLE
+    assert refused.details().startswith(OVERLOADED)
+    assert call("ModelReady").result() == b"0"
+    server.go.set()
+    assert {each.result() for each in under_way} == {str(len(request())).encode()}
+    assert call("ModelInfer", request(raw=b"1234")).result() == str(len(request(raw=b"1234"))).encode()
+
+
+def test_what_is_larger_than_the_contract_allows_does_not_reach_the_server(behind) -> None:
+    server, call = behind
+    server.go.set()
+    largest = request(raw=bytes(MAX_REQUEST_BYTES - 1024))
+    assert call("ModelInfer", largest).result() == str(len(largest)).encode()
+    server.arrived.acquire()
+    refused = call("ModelInfer", request(raw=bytes(MAX_REQUEST_BYTES)))
+    assert refused.code() == grpc.StatusCode.UNKNOWN  # Envoy has no better code for it
+    assert f"at most {MAX_REQUEST_BYTES:,} bytes" in refused.details()
+    assert not server.arrived.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_a_sound_request_goes_through_as_it_is(behind, name: str) -> None:
+    server, call = behind
+    server.go.set()
+    assert call("ModelInfer", ACCEPTED[name]).result() == str(len(ACCEPTED[name])).encode()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_have_triton_fail_others_requests_does_not_reach_it(behind, name: str) -> None:
+    server, call = behind
+    message, reason = REFUSED[name]
+    refused = call("ModelInfer", message)
+    assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert reason in refused.details()
+    assert not server.arrived.acquire(blocking=False)
+
+
+def test_nor_does_a_compressed_one_or_a_long_name_in_another_call(behind) -> None:
+    _, call = behind
+    assert "compressed" in call("ModelInfer", request(raw=bytes(5000)), compression=grpc.Compression.Gzip).details()
+    refused = call("ModelReady", bytes(5000))
+    assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "more than 1024 bytes" in refused.details()
 
 
 def test_one_that_does_not_open_is_told_with_its_log(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class Server:
     def trouble(self) -> Trouble | None:
         return Trouble(self.reason) if self.reason else None
 
+    def adjust(self) -> None:
+        pass
+
     def silence(self, trouble: Trouble) -> None:
         self.told.append("silence")
 

@@ -1,0 +1,147 @@
+-- Refuses a request that would have Triton fail the requests of others, before it reaches Triton.
+--
+-- With a batch dimension of 0 or 2^62 among good requests, Triton 24.10 fails the whole dynamic batch. A shape of
+-- thousands of dimensions, or a name of megabytes, comes back in an error's message, which no HTTP/2 peer takes. So this
+-- walks through the request's fields (KServe v2, grpc_predict_v2.proto), over pixels and files without reading them.
+
+local MOST_IMAGES = $most_images
+local MOST_DIMENSIONS = 8
+local MOST_FIELDS = 64
+-- Of a field that is neither pixels nor files.
+local MOST_BYTES = 1024
+-- Read at once.
+local WINDOW = 4096
+-- Of ModelInferRequest, and of its inputs.
+local INPUTS, RAW_INPUT_CONTENTS = 5, 7
+local SHAPE, CONTENTS = 3, 5
+-- How a field is written.
+local VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
+-- gRPC's own prefix: whether the message is compressed, and its length.
+local PREFIX = 5
+
+local function check(body)
+  local size, first, window = body:length(), 0, ""
+
+  local function byte(position)
+    if position >= size then
+      error("the request ends too soon", 0)
+    end
+    if position < first or position >= first + #window then
+      first, window = position, body:getBytes(position, math.min(WINDOW, size - position))
+    end
+    return string.byte(window, position - first + 1)
+  end
+
+  local function number(position)
+    local value, scale = 0, 1
+    for _ = 1, 10 do
+      local digit = byte(position)
+      position = position + 1
+      value = value + digit % 128 * scale
+      if digit < 128 then
+        return value, position
+      end
+      scale = scale * 128
+    end
+    error("the request has a number of more than 64 bits", 0)
+  end
+
+  local function fields(position, stop, visit)
+    for _ = 1, MOST_FIELDS do
+      if position >= stop then
+        return
+      end
+      local tag, ending
+      tag, position = number(position)
+      local kind = tag % 8
+      if kind == VARINT then
+        _, ending = number(position)
+      elseif kind == LENGTH then
+        local length
+        length, position = number(position)
+        ending = position + length
+      elseif kind == EIGHT_BYTES then
+        ending = position + 8
+      elseif kind == FOUR_BYTES then
+        ending = position + 4
+      end
+      if ending == nil or ending > stop then
+        error("the request is no ModelInferRequest", 0)
+      end
+      visit(math.floor(tag / 8), kind, position, ending)
+      position = ending
+    end
+    error(string.format("the request has more than %d fields", MOST_FIELDS - 1), 0)
+  end
+
+  local function small(position, ending)
+    if ending - position > MOST_BYTES then
+      error(string.format("the request has a name or parameter of more than %d bytes", MOST_BYTES), 0)
+    end
+  end
+
+  local function input(position, ending)
+    local dimensions = 0
+
+    local function dimension(value)
+      dimensions = dimensions + 1
+      if dimensions > MOST_DIMENSIONS then
+        error(string.format("the request has a shape of more than %d dimensions", MOST_DIMENSIONS), 0)
+      end
+      if dimensions == 1 and (value < 1 or value > MOST_IMAGES) then
+        local text = "the request has a first dimension of %.0f: want 1 to %d images"
+        error(string.format(text, value, MOST_IMAGES), 0)
+      end
+    end
+
+    fields(position, ending, function(field, kind, from, to)
+      if field == SHAPE and kind == LENGTH then
+        while from < to do
+          local value
+          value, from = number(from)
+          dimension(value)
+        end
+      elseif field == SHAPE then
+        dimension((number(from)))
+      elseif field ~= CONTENTS then
+        small(from, to)
+      end
+    end)
+  end
+
+  if byte(0) ~= 0 then
+    error("the request is compressed, which is not taken: image files are compressed already", 0)
+  end
+  fields(PREFIX, size, function(field, kind, from, to)
+    if field == INPUTS and kind == LENGTH then
+      input(from, to)
+    elseif field ~= RAW_INPUT_CONTENTS then
+      small(from, to)
+    end
+  end)
+end
+
+-- Of any other call: it has a name or two in it.
+local function check_other(body)
+  if body:length() > MOST_BYTES then
+    error(string.format("the request has more than %d bytes", MOST_BYTES), 0)
+  end
+end
+
+function envoy_on_request(handle)
+  local inference = handle:headers():get(":path") == "/inference.GRPCInferenceService/ModelInfer"
+  local body = handle:body()
+  local good, reason = false, "the request is empty"
+  if body ~= nil then
+    good, reason = pcall(inference and check or check_other, body)
+  end
+  if not good then
+    local headers = {
+      [":status"] = "200",
+      ["content-type"] = "application/grpc",
+      ["grpc-status"] = "3", -- INVALID_ARGUMENT
+      ["grpc-message"] = reason,
+    }
+    handle:respond(headers, "")
+  end
+end

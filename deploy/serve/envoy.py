@@ -1,0 +1,180 @@
+"""Envoy's configuration: which calls go through the door, how many, and how large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED
+from deploy.serve.admission import LEAST
+from deploy.serve.ports import HOST, Ports
+
+#: Of KServe's gRPC service, what a client may call; all of ``grpc.health.v1`` beside it. A stream is for models that
+#: answer several times or remember, of which there are none.
+METHODS = (
+    "ModelConfig",
+    "ModelInfer",
+    "ModelMetadata",
+    "ModelReady",
+    "ModelStatistics",
+    "RepositoryIndex",
+    "ServerLive",
+    "ServerMetadata",
+    "ServerReady",
+)
+#: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
+STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
+#: The call that is work, and counted; all others have a limit of their own, so that full is not dead.
+WORK = "ModelInfer"
+#: Of other calls, and of connections: none that is ever met.
+MANY = 1 << 16
+#: A caller that gives up early resets its request, as an attack on HTTP/2 does (CVE-2023-44487), for which Envoy closes
+#: the connection, and behind a proxy everybody's. What is behind it is bounded otherwise.
+RUNTIME = {"overload.premature_reset_total_stream_count": 100_000}
+CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH)
+_TYPE = "type.googleapis.com/envoy"
+_FILTERS = f"{_TYPE}.extensions.filters.http"
+
+
+def bootstrap(ports: Ports, folder: Path, *, http_too: bool) -> dict[str, Any]:
+    """Envoy's configuration.
+
+    Args:
+        folder: of its endpoints' files and its own administration's socket.
+        http_too: also open KServe's HTTP.
+    """
+    calls = [f"/inference.GRPCInferenceService/{method}" for method in METHODS]
+    grpc_routes: list[dict[str, Any]] = [
+        *({"match": {"path": call}, "route": _route("grpc", work=call.endswith(f"/{WORK}"))} for call in calls),
+        {"match": {"prefix": "/grpc.health.v1.Health/"}, "route": _route("grpc")},
+        {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
+    ]
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    metrics_routes = [{"match": {"path": "/metrics", "headers": [get]}, "route": _route("metrics")}]
+    listeners = [
+        _listener("grpc", ports.grpc, "HTTP2", grpc_routes),
+        _listener("metrics", ports.metrics, "HTTP1", metrics_routes),
+    ]
+    if http_too:
+        listeners.append(
+            _listener("http", ports.http, "HTTP1", [{"match": {"prefix": "/v2"}, "route": _route("http", work=True)}])
+        )
+    return {
+        "node": {"id": "door", "cluster": "alexnet"},
+        "admin": {"address": {"pipe": {"path": str(folder / "admin"), "mode": 0o600}}},
+        # Where the limit of requests is changed.
+        "layered_runtime": {
+            "layers": [{"name": "ours", "static_layer": RUNTIME}, {"name": "admission", "admin_layer": {}}]
+        },
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [
+                _cluster("grpc", folder, two=True),
+                _cluster("metrics", folder),
+                *([_cluster("http", folder)] if http_too else ()),
+            ],
+        },
+    }
+
+
+def endpoints(name: str, path: Path | None, version: int) -> dict[str, Any]:
+    """Where a cluster is; nowhere without a ``path``, and then every call is UNAVAILABLE at once."""
+    found = [{"endpoint": {"address": {"pipe": {"path": str(path)}}}}] if path else []
+    return {
+        "version_info": str(version),
+        "resources": [
+            {
+                "@type": f"{_TYPE}.config.endpoint.v3.ClusterLoadAssignment",
+                "cluster_name": name,
+                "endpoints": [{"lb_endpoints": found}],
+            }
+        ],
+    }
+
+
+def _listener(name: str, port: int, codec: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
+    manager = {
+        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "codec_type": codec,
+        **({"http2_protocol_options": windows} if codec == "HTTP2" else {}),
+        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+        "http_filters": [_filter("router", "router.v3.Router")],
+        "local_reply_config": {"mappers": _SAID},
+    }
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": HOST, "port_value": port}},
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }
+
+
+def _filter(name: str, kind: str, **options: Any) -> dict[str, Any]:
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{kind}", **options}}
+
+
+#: What is said, in place of Envoy's own words, when the limit of requests is met, and of one that is too large.
+_SAID = (
+    {
+        "filter": {"response_flag_filter": {"flags": ["UO"]}},
+        "body": {"inline_string": f"{OVERLOADED}: as many requests are under way as are answered in good time"},
+    },
+    {
+        "filter": {
+            "status_code_filter": {
+                "comparison": {"op": "EQ", "value": {"default_value": 413, "runtime_key": "too_large"}}
+            }
+        },
+        "body": {"inline_string": f"a request has at most {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"},
+    },
+)
+
+
+def _route(cluster: str, *, work: bool = False) -> dict[str, Any]:
+    # A deadline is the client's; one that Triton has closed the door on is sent to the next, as nothing has run.
+    retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
+    priority = "DEFAULT" if work else "HIGH"
+    return {"cluster": cluster, "timeout": "0s", "priority": priority, "retry_policy": retry}
+
+
+def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
+    windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
+    version = {"http2_protocol_options": windows} if two else {"http_protocol_options": {}}
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), MANY)
+    return {
+        "name": name,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "eds_cluster_config": {
+            "eds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": {
+                    "path": str(folder / f"{name}.json"),
+                    "watched_directory": {"path": str(folder)},
+                },
+            }
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {"priority": "DEFAULT", **limits, "max_requests": LEAST},
+                {"priority": "HIGH", **limits},
+            ]
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": version,
+                # After the limit of requests, which so needs no body: what is refused is refused at once. A request
+                # goes on when it is complete, so a slow sender keeps nobody behind the door busy.
+                "http_filters": [
+                    _filter("buffer", "buffer.v3.Buffer", max_request_bytes=MAX_REQUEST_BYTES),
+                    *([_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": CHECK})] if two else ()),
+                    _filter("upstream_codec", "upstream_codec.v3.UpstreamCodec"),
+                ],
+            }
+        },
+    }
