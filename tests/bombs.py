@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 
 from PIL import Image
 
@@ -47,5 +48,9 @@ BOMBS = {
     "GIF blocks": (b"GIF89a\x01\0\x01\0\0\0\0\x21\xfe" + b"\x01a" * 2_000_000 + b"\0,", "too_much_work"),
     "GIF junk": (b"GIF89a\x01\0\x01\0\0\0\0" + b"\x01" * 2_000_000 + b",", "too_much_work"),
 }
-#: Large, and decoded.
-LARGE_WEBP = encoded((7000, 7000), "WEBP", lossless=True)
+
+
+@cache
+def large_webp() -> bytes:
+    """Large, and decoded."""
+    return encoded((7000, 7000), "WEBP", lossless=True)

@@ -187,11 +187,11 @@ class Behind(grpc.GenericRpcHandler):
             server.stop(None).wait()
 
 
-@pytest.fixture
-def behind(tmp_path: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
+@contextmanager
+def opened(folder: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
     """A server behind an open door, and how to call it."""
-    ports, behind = free_ports(), Behind(Sockets(tmp_path / "room"))
-    door = Door(ports, tmp_path / "door", tmp_path / "log")
+    ports, behind = free_ports(), Behind(Sockets(folder / "room"))
+    door = Door(ports, folder / "door", folder / "log")
     door.lead_to(behind.sockets, 5)
     with behind.running():
         door.open(5)
@@ -208,8 +208,20 @@ def behind(tmp_path: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]
             door.close()
 
 
-def test_full_is_said_at_once_and_is_not_dead(behind) -> None:
-    server, call = behind
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
+    """One that answers at once."""
+    with opened(tmp_path_factory.mktemp("behind")) as (server, call):
+        server.go.set()
+        yield server, call
+
+
+def test_full_is_said_at_once_and_is_not_dead(tmp_path: Path) -> None:
+    with opened(tmp_path) as (server, call):
+        _fill_and_ask(server, call)
+
+
+def _fill_and_ask(server: Behind, call: Callable[..., grpc.Future]) -> None:
     under_way = [call("ModelInfer", request()) for _ in range(LEAST)]
     for _ in under_way:
         server.arrived.acquire()
@@ -224,7 +236,6 @@ def test_full_is_said_at_once_and_is_not_dead(behind) -> None:
 
 def test_what_is_larger_than_the_contract_allows_does_not_reach_the_server(behind) -> None:
     server, call = behind
-    server.go.set()
     largest = request(raw=bytes(MAX_REQUEST_BYTES - 1024))
     assert call("ModelInfer", largest).result() == str(len(largest)).encode()
     server.arrived.acquire()
@@ -237,8 +248,8 @@ def test_what_is_larger_than_the_contract_allows_does_not_reach_the_server(behin
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_a_sound_request_goes_through_as_it_is(behind, name: str) -> None:
     server, call = behind
-    server.go.set()
     assert call("ModelInfer", ACCEPTED[name]).result() == str(len(ACCEPTED[name])).encode()
+    server.arrived.acquire()
 
 
 @pytest.mark.parametrize("name", REFUSED)
