@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo serve engines check test lint unit bench format clean
+.PHONY: help demo serve engines check test lint unit bench soak format clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ format: $(VENV)/ready ## let ruff format and fix
 
 bench: $(VENV)/ready $(BIN)/perf_analyzer ## measure throughput and latency, in-process and served, in one run
 	python -m deploy.loadtest
+
+soak: $(VENV)/ready ## faults under checked load, three times; then an hour of mixed load and 100 releases: does anything grow?
+	python -m deploy.loadtest faults
+	python -m deploy.loadtest soak
 
 clean: ## remove what was built; the environment and the downloads stay
 	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench

@@ -78,7 +78,7 @@ def publish(
             shutil.rmtree(staged, ignore_errors=True)
             raise
         sync(releases)
-        _switch(repository, releases / str(number))
+        switch(repository, releases / str(number))
         # What served until now stays for a rollback, be it the newest or one that was rolled back to.
         for old in numbers:
             if old != (present or numbers[-1]):
@@ -147,7 +147,8 @@ def _content(release: Path, number: int) -> dict[str, dict[str, str]]:
         return {}
 
 
-def _switch(repository: Path, release: Path) -> None:
+def switch(repository: Path, release: Path) -> None:
+    """Have ``repository`` lead to another release, by one rename; to an earlier one, it is a rollback."""
     partial = repository.with_name(f".{repository.name}.partial")
     partial.unlink(missing_ok=True)
     partial.symlink_to(os.path.relpath(release, repository.parent))

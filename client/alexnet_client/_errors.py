@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from alexnet_client import refusal
-from alexnet_client.contract import OVERLOADED
+from alexnet_client.contract import OVERLOAD_SIGNS
 from alexnet_client.errors import AlexNetError
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ class ServerError(AlexNetError):
 
 #: Of a model that is being loaded or unloaded, as when its backend died or its server stops; it is known all the same.
 _BETWEEN = ("has no available versions", "is not at ready state")
-_OVERLOADED = (OVERLOADED, "maximum queue size", "Request timeout expired")
 _INVALID = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 
 
@@ -105,7 +104,7 @@ def translate(status: str, message: str, options: Options, part: Part) -> AlexNe
     if status == "NOT_FOUND" or "unknown model" in message:
         return UnknownModel(f"{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves")
     if status == "UNAVAILABLE":
-        if any(sign in message for sign in _OVERLOADED):
+        if any(sign in message for sign in OVERLOAD_SIGNS):
             return Overloaded(f"{model} at {url} is overloaded ({message}): send again later")
         return Unavailable(f"no server answers at {url} ({message})")
     if status in _INVALID:

@@ -48,6 +48,8 @@ IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 REFUSED_IMAGES: Final = "images that cannot be used: "
 #: How a refusal begins that is for now: sending it again later may help.
 OVERLOADED: Final = "too much to do"
+#: That, and Triton's own words for it.
+OVERLOAD_SIGNS: Final = (OVERLOADED, "maximum queue size", "Request timeout expired")
 
 # --- Tensors.
 EMBEDDING_LENGTH: Final = 4096

@@ -1,4 +1,4 @@
-"""``make bench``: in-process and served, in one run, side by side. ``python -m deploy.loadtest --help``."""
+"""``make bench`` and ``make soak``: speed, faults, and whether anything grows. ``python -m deploy.loadtest --help``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from alexnet_client.files import atomic_path
-from deploy.loadtest import report
+from deploy.loadtest import faults, report
 from deploy.loadtest.bench import measure_all
+from deploy.loadtest.soak import soak
 
 BUILD = Path("build")
 
@@ -18,13 +19,17 @@ BUILD = Path("build")
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status: 0, or 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=main.__doc__)
+    commands = {"bench": _bench, "faults": _faults, "soak": _soak}
+    parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD / "bench" / "report.json", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="each point once a round, medians count (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the soak (%(default)s)")
+    parser.add_argument("--releases", type=int, default=100, help="that go live during the soak (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
     options = parser.parse_args(arguments)
-    return run("make bench", lambda: _bench(options))
+    return run(f"python -m deploy.loadtest {options.what}", lambda: commands[options.what](options))
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -34,6 +39,22 @@ def _bench(options: argparse.Namespace) -> int:
     print(report.as_text(figures))
     print(f"\nevery figure: {options.output}")
     return 0
+
+
+def _faults(options: argparse.Namespace) -> int:
+    outcomes = faults.campaign(options.repository, options.rounds)
+    print(faults.as_table(outcomes))
+    return 0 if all(outcome.kept for outcome in outcomes) else 1
+
+
+def _soak(options: argparse.Namespace) -> int:
+    seen = soak(options.repository, options.minutes, options.releases)
+    output = options.output.with_name("soak.csv")
+    with atomic_path(output) as partial:
+        partial.write_text(seen.as_csv())
+    print(seen.as_text())
+    print(f"\nevery sample: {output}")
+    return 1 if seen.wrong else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from alexnet_client.command import run
 from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError
-from deploy.serve.server import LocalServer
+from deploy.serve.server import WORK, LocalServer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,11 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
     for name, port in zip(Ports.__slots__, (Ports().grpc, Ports().http, Ports().metrics), strict=True):
         parser.add_argument(f"--{name}-port", type=int, default=port, help="(%(default)s)")
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of the log and of backends (%(default)s)")
     parser.add_argument("--http", action="store_true", help="KServe's HTTP as well; not for strangers: see README")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
-    server = LocalServer(options.repository, ports, use_free_ports=options.free_ports, http=options.http)
+    server = LocalServer(
+        options.repository, ports, use_free_ports=options.free_ports, http=options.http, work=options.work
+    )
     done = threading.Event()
 
     def stop(*_: object) -> None:

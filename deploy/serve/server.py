@@ -218,8 +218,11 @@ class LocalServer:
         except AlexNetError as error:
             if not self._stopping.is_set():
                 # What failed by bad luck, for want of memory say, may be taken later.
-                self._declined = published, time.monotonic() + self._times.sound
+                self._declined = published, time.monotonic() + self._times.decline
                 log.error("release %s is not taken, the present one goes on: %s", published.name, error)  # noqa: TRY400
+            return
+        if self._room is not None and self.repository.resolve() == self._room.release:
+            room.end()  # back again meanwhile: the last one wins
             return
         self._put_in_place(room)
         log.warning("release %s of %s is live", room.release.name, self.repository)

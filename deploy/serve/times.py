@@ -26,6 +26,8 @@ class Times:
     #: Before another attempt, one after the other; the last one counts for all that follow.
     backoff: tuple[float, ...] = (0.0, 1.0, 2.0, 5.0, 10.0)
     #: A server that lived this long was sound: the backoff starts anew.
-    sound: float = 60.0
+    sound: float = 5.0
+    #: Before a release that was not taken is tried again.
+    decline: float = 60.0
     #: Until Envoy is there, or has turned.
     door: float = 5.0

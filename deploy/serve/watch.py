@@ -49,6 +49,8 @@ class Watcher:
         self._server = server
         self._times = times
         self._stopping = stopping
+        #: Whether it is about to put something in place.
+        self.busy = False
         self._attempts = 0
         self._sound_since = time.monotonic()
         self._thread = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
@@ -63,6 +65,7 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._times.watch):
+            self.busy = True
             try:
                 self._look()
             except AlexNetError as error:
@@ -70,6 +73,8 @@ class Watcher:
                     log.error("that failed: %s", error)  # noqa: TRY400  its user's to mend
             except Exception:
                 log.exception("the watch goes on after a bug")
+            finally:
+                self.busy = False
 
     def _look(self) -> None:
         if trouble := self._server.trouble():

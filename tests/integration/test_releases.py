@@ -12,7 +12,7 @@ import pytest
 
 from alexnet_client import AlexNetClient
 from deploy.serve.server import LocalServer
-from export.publish import _switch, publish
+from export.publish import publish, switch
 from tests.artefacts import change
 from tests.conftest import Built
 from tests.integration.test_supervisor import flip
@@ -131,7 +131,7 @@ def test_a_damaged_release_is_declined_by_name_and_none_of_it_is_served(
         shutil.copytree(elsewhere.resolve(), release)
         flip(release / name.format(1))
         with caplog.at_level(logging.ERROR, "deploy.serve"):
-            _switch(publisher.repository, release)
+            switch(publisher.repository, release)
             wait_until(lambda number=number: f"release {number} is not taken" in caplog.text, "the refusal")
         assert name.format(1) in caplog.text
         assert label(client, test_images) == before
@@ -149,7 +149,7 @@ def test_a_link_that_is_missing_for_a_moment_disturbs_nobody(
     with caplog.at_level(logging.ERROR, "deploy.serve"):
         wait_until(lambda: "there is no model repository at" in caplog.text, "a word about it")
     assert label(client, test_images) == before
-    _switch(publisher.repository, release)
+    switch(publisher.repository, release)
     suffix = publisher.publish()
     wait_until(lambda: label(client, test_images).endswith(suffix), "the next release")
     assert server.pid != process

@@ -68,7 +68,7 @@ def test_what_served_until_now_stays_also_after_a_rollback(tmp_path: Path, folde
         make_artefact(folders[1], "int8", content)
         assert publish.publish(repository, folders, "int8") == number
         assert releases(repository) == [str(kept) for kept in (number - 1, number) if kept]
-    publish._switch(repository, tmp_path / "repository.releases" / "2")
+    publish.switch(repository, tmp_path / "repository.releases" / "2")
     make_artefact(folders[1], "int8", b"fourth")
     assert publish.publish(repository, folders, "int8") == 4
     assert releases(repository) == ["2", "4"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from alexnet_client.contract import OVERLOAD_SIGNS
 from deploy.serve.probe import main
 from tests.fake_triton import FakeTriton, Scripted
 
@@ -40,6 +41,12 @@ def test_every_model_is_asked(server: FakeTriton, capsys: pytest.CaptureFixture[
     assert said.startswith("ready: ")
     assert server.calls["ModelInfer"] == len(said.removeprefix("ready: ").split(", "))
     assert run(capsys, "--url", server.url, "--live") == (0, "live")
+
+
+def test_full_is_not_dead(server: FakeTriton, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in OVERLOAD_SIGNS:
+        server.script(then=Scripted(grpc.StatusCode.UNAVAILABLE, f"{words}: later"))
+        assert run(capsys, "--url", server.url)[0] == 0
 
 
 @pytest.mark.parametrize(
