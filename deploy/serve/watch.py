@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from typing import Protocol
 
 from alexnet_client.errors import AlexNetError
@@ -51,7 +52,8 @@ class Watcher:
         self._stopping = stopping
         #: Whether it is about to put something in place.
         self.busy = False
-        self._attempts = 0
+        #: Reason -> replacements for it since the server was last sound.
+        self._attempts: Counter[str] = Counter()
         self._sound_since = time.monotonic()
         self._thread = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
 
@@ -87,9 +89,9 @@ class Watcher:
     def _replace(self, trouble: Trouble) -> None:
         self._server.silence(trouble)
         if time.monotonic() - self._sound_since > self._times.sound:
-            self._attempts = 0
-        wait = self._times.backoff[min(self._attempts, len(self._times.backoff) - 1)]
-        self._attempts += 1
+            self._attempts.clear()
+        wait = self._times.backoff[min(self._attempts[trouble.reason], len(self._times.backoff) - 1)]
+        self._attempts[trouble.reason] += 1
         log.warning("%s: a new server in %g s", trouble.reason, wait)
         if self._stopping.wait(wait):
             return

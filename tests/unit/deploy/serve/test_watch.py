@@ -93,7 +93,13 @@ def test_the_waits_are_those_of_the_times_and_start_anew_after_a_sound_while() -
     waited.clear()
     server.reason = "tritonserver died"
     watcher = Watcher(server, Times(watch=0.5, backoff=(0.0, 1.0), sound=0.0), Stopping())
-    watcher._attempts = 5
+    watcher._attempts["tritonserver died"] = 5
+    watcher._watch()
+    assert waited[1] == 0.0
+    waited.clear()
+    server.reason = "the door died"  # something else, which has nothing to do with it
+    watcher = Watcher(server, times, Stopping())
+    watcher._attempts["tritonserver died"] = 5
     watcher._watch()
     assert waited[1] == 0.0
 
