@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from functools import cache
 
 from PIL import Image
 
@@ -22,10 +21,10 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, extra: bytes = b"") -> bytes:
+def png(width: int, height: int, extra: bytes = b"", before: bytes = b"") -> bytes:
     """A PNG whose pixels are missing."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT") + chunk(b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + before + header + extra + chunk(b"IDAT") + chunk(b"IEND")
 
 
 def scans(size: tuple[int, int], count: int) -> bytes:
@@ -41,16 +40,12 @@ BOMBS = {
     "scans": (scans((3000, 3000), 2000), "too_much_work"),
     "JPEG segments": (JPEG[:2] + b"\xff\xfe\x00\x02" * 20_000 + JPEG[2:], "too_much_work"),
     "JPEG padding": (JPEG[:2] + b"\xff" * 2_000_000 + JPEG[2:], "too_much_work"),
+    "JPEG segments after its end": (b"\xff\xd8\xff\xd9" + b"\xff\xfe\x00\x02" * 20_000 + JPEG[2:], "too_much_work"),
     "JPEG junk": (JPEG[:2] + b"\x01" * 2_000_000 + JPEG[2:], "too_much_work"),
     "narrow PNG": (png(1, 50_000_000), "too_many_pixels"),
+    "PNG whose header is not the first": (png(1, 50_000_000, before=chunk(b"tEXt", bytes(13))), "too_many_pixels"),
     "PNG chunks": (png(10, 10, chunk(b"teXt") * 1_000_000), "too_much_work"),
     "PNG texts": (png(10, 10, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20))) * 2000), "too_much_work"),
     "GIF blocks": (b"GIF89a\x01\0\x01\0\0\0\0\x21\xfe" + b"\x01a" * 2_000_000 + b"\0,", "too_much_work"),
     "GIF junk": (b"GIF89a\x01\0\x01\0\0\0\0" + b"\x01" * 2_000_000 + b",", "too_much_work"),
 }
-
-
-@cache
-def large_webp() -> bytes:
-    """Large, and decoded."""
-    return encoded((7000, 7000), "WEBP", lossless=True)

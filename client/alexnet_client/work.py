@@ -24,11 +24,11 @@ EACH = 1.5e-3
 ARITHMETIC = 150e-9
 #: Text and profiles that are compressed, each up to Pillow's limit of a megabyte.
 COMPRESSED_TEXT = 5e-3
-#: JPEG's markers without a length: padding, TEM, RST0 to RST7, SOI.
-BARE = (0x00, 0x01, *range(0xD0, 0xD9))
+#: JPEG's markers without a length: padding, TEM, RST0 to RST7, SOI, EOI, at which Pillow's parser does not end.
+BARE = (0x00, 0x01, *range(0xD0, 0xDA))
 #: Its start-of-frame markers; DHT, JPG and DAC lie between.
 FRAMES = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
-START_OF_SCAN, END_OF_IMAGE, FIRST_ARITHMETIC = 0xDA, 0xD9, 0xC9
+START_OF_SCAN, FIRST_ARITHMETIC = 0xDA, 0xC9
 
 
 def seconds(data: bytes) -> float:
@@ -78,7 +78,7 @@ def _jpeg(data: bytes) -> float:
         _check_parts(parts)
         marker = data[start + 1]
         position = start + (1 if marker == 0xFF else 2)
-        if marker in (START_OF_SCAN, END_OF_IMAGE):
+        if marker == START_OF_SCAN:
             break
         if marker == 0xFF or marker in BARE:
             continue
@@ -93,8 +93,7 @@ def _jpeg(data: bytes) -> float:
 
 
 def _png(data: bytes) -> float:
-    width, height = struct.unpack_from(">II", data, 16)
-    pixels, extra = check_pixels(width, height), 0.0
+    pixels, extra = 0, 0.0
     position, parts = 8, 0
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -102,6 +101,8 @@ def _png(data: bytes) -> float:
         _check_parts(parts)
         if kind == b"IEND":
             break
+        if kind == b"IHDR":  # the first chunk, by the standard; Pillow takes it wherever it is
+            pixels = max(pixels, check_pixels(*struct.unpack_from(">II", data, position + 8)))
         extra += COMPRESSED_TEXT if kind in (b"zTXt", b"iTXt", b"iCCP") else 0.0
         position += 12 + length
     return pixels * PNG[0] + len(data) * PNG[1] + extra

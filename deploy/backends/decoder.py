@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 
@@ -51,10 +52,11 @@ class Decoder:
         if self._connection is None:
             self._start()
         assert self._connection is not None
+        assert self._process is not None
+        watch = threading.Timer(WALL_SECONDS, self._process.kill)
+        watch.start()
         try:
             self._connection.send_bytes(file)
-            if not self._connection.poll(WALL_SECONDS):
-                raise EOFError
             said = json.loads(self._connection.recv_bytes())
             if said["reason"] is not None:
                 return Decoded(None, UndecodableImage(said["reason"], said["message"]), said["seconds"])
@@ -64,6 +66,8 @@ class Decoder:
             self.end()
             message = f"got an image that is not decoded after {CPU_SECONDS} s of a core: save it anew, smaller"
             return Decoded(None, UndecodableImage("too_much_work", message), float(CPU_SECONDS))
+        finally:
+            watch.cancel()
 
     def end(self) -> None:
         """End it. Again is harmless."""

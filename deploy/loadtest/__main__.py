@@ -11,6 +11,7 @@ from alexnet_client.command import run
 from alexnet_client.files import atomic_path
 from deploy.loadtest import faults, report
 from deploy.loadtest.bench import measure_all
+from deploy.loadtest.overload import as_table, measure_overload
 from deploy.loadtest.soak import soak
 
 BUILD = Path("build")
@@ -19,7 +20,7 @@ BUILD = Path("build")
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status: 0, or 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=main.__doc__)
-    commands = {"bench": _bench, "faults": _faults, "soak": _soak}
+    commands = {"bench": _bench, "faults": _faults, "overload": _overload, "soak": _soak}
     parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
@@ -45,6 +46,11 @@ def _faults(options: argparse.Namespace) -> int:
     outcomes = faults.campaign(options.repository, options.rounds)
     print(faults.as_table(outcomes))
     return 0 if all(outcome.kept for outcome in outcomes) else 1
+
+
+def _overload(options: argparse.Namespace) -> int:
+    print(as_table(measure_overload(options.repository)))
+    return 0
 
 
 def _soak(options: argparse.Namespace) -> int:

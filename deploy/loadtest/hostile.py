@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import cycle
 
 import grpc
@@ -13,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from alexnet_client.contract import Tensor
-from deploy.loadtest.open_loop import INFER
+from deploy.serve.envoy import INFER
 
 
 def request(model: str, tensor: Tensor, shape: Sequence[int], raw: bytes) -> bytes:
@@ -24,6 +25,7 @@ def request(model: str, tensor: Tensor, shape: Sequence[int], raw: bytes) -> byt
     return bytes(message.SerializeToString())
 
 
+@cache
 def large_image() -> bytes:
     """A WebP of 49 megapixels in some hundred bytes."""
     file = io.BytesIO()

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-INFER = "/inference.GRPCInferenceService/ModelInfer"
+from deploy.serve.envoy import INFER
 
 
 @dataclass(frozen=True, slots=True)

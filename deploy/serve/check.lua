@@ -129,7 +129,7 @@ local function check_other(body)
 end
 
 function envoy_on_request(handle)
-  local inference = handle:headers():get(":path") == "/inference.GRPCInferenceService/ModelInfer"
+  local inference = handle:headers():get(":path") == "$infer"
   local body = handle:body()
   local good, reason = false, "the request is empty"
   if body ~= nil then

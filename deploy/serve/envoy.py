@@ -10,7 +10,9 @@ from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED
 from deploy.serve.admission import LEAST
 from deploy.serve.ports import HOST, Ports
 
-#: Of KServe's gRPC service, what a client may call; all of ``grpc.health.v1`` beside it. A stream is for models that
+#: KServe's gRPC service.
+SERVICE = "/inference.GRPCInferenceService"
+#: Of it, what a client may call; all of ``grpc.health.v1`` beside it. A stream is for models that
 #: answer several times or remember, of which there are none.
 METHODS = (
     "ModelConfig",
@@ -26,13 +28,13 @@ METHODS = (
 #: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
 STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 #: The call that is work, and counted; all others have a limit of their own, so that full is not dead.
-WORK = "ModelInfer"
+INFER = f"{SERVICE}/ModelInfer"
 #: Of other calls, and of connections: none that is ever met.
 MANY = 1 << 16
 #: A caller that gives up early resets its request, as an attack on HTTP/2 does (CVE-2023-44487), for which Envoy closes
 #: the connection, and behind a proxy everybody's. What is behind it is bounded otherwise.
 RUNTIME = {"overload.premature_reset_total_stream_count": 100_000}
-CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH)
+CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH, infer=INFER)
 _TYPE = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPE}.extensions.filters.http"
 
@@ -44,9 +46,9 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool) -> dict[str, Any]:
         folder: of its endpoints' files and its own administration's socket.
         http_too: also open KServe's HTTP.
     """
-    calls = [f"/inference.GRPCInferenceService/{method}" for method in METHODS]
+    calls = [f"{SERVICE}/{method}" for method in METHODS]
     grpc_routes: list[dict[str, Any]] = [
-        *({"match": {"path": call}, "route": _route("grpc", work=call.endswith(f"/{WORK}"))} for call in calls),
+        *({"match": {"path": call}, "route": _route("grpc", work=call == INFER)} for call in calls),
         {"match": {"prefix": "/grpc.health.v1.Health/"}, "route": _route("grpc")},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
     ]

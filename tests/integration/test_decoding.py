@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient, InvalidImage, contract
 from alexnet_client.preprocess import decode
+from deploy.loadtest.hostile import large_image
 from deploy.serve.server import LocalServer
 from tests import bombs
 from tests.conftest import Built
@@ -93,7 +94,7 @@ def test_who_sends_large_images_has_nobody_wait(server: LocalServer, built: Buil
     def ask_for_large() -> None:
         while not large:
             try:
-                large.append(ask_as_it_is(server, [bombs.large_webp()] * 4))
+                large.append(ask_as_it_is(server, [large_image()] * 4))
             except InferenceServerException as error:  # it met an ordinary one, which comes first
                 assert error.status() == "StatusCode.UNAVAILABLE"
                 assert f"{contract.OVERLOADED}: large images" in error.message()
@@ -107,13 +108,13 @@ def test_who_sends_large_images_has_nobody_wait(server: LocalServer, built: Buil
             answered += 1
         thread.join()
         # Our client decodes large ones itself.
-        np.testing.assert_array_equal(client.embed([bombs.large_webp()] * 4), large[0])
+        np.testing.assert_array_equal(client.embed([large_image()] * 4), large[0])
     assert answered > 5
 
 
 def test_too_much_in_one_request_is_refused_at_once(server: LocalServer) -> None:
     with pytest.raises(InferenceServerException, match="one request may take 10") as caught:
-        ask_as_it_is(server, [bombs.large_webp()] * 16)
+        ask_as_it_is(server, [large_image()] * 16)
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 

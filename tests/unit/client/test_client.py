@@ -22,8 +22,6 @@ from alexnet_client import (
     ServerError,
     Unavailable,
     UnknownModel,
-    _request,
-    work,
 )
 from alexnet_client._client import IN_FLIGHT
 from alexnet_client._images import as_file
@@ -31,9 +29,8 @@ from alexnet_client._options import Options
 from alexnet_client._request import IMAGES_A_REQUEST, Part, build
 from alexnet_client._results import Prediction, _prediction
 from alexnet_client._retry import ATTEMPTS
-from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, IMAGE, LARGE_IMAGE_SECONDS, MAX_BATCH, PROBABILITIES
+from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, IMAGE, MAX_BATCH, PROBABILITIES
 from alexnet_client.preprocess import decode
-from tests.bombs import encoded
 from tests.fake_triton import LABELS, FakeTriton, Scripted, outputs
 from tests.patterns import Patterns
 
@@ -145,43 +142,6 @@ def test_the_deadline_reaches_the_wire_and_the_queue(server: FakeTriton) -> None
     assert "timeout" not in without.parameters  # an ensemble has no queue of its own
     ((_, shortest),) = build(Options(server.url, PIXELS, 1e-9), Part(0, [PICTURE]), [])
     assert shortest.parameters["timeout"].int64_param == 1  # 0 is for ever
-
-
-def test_files_travel_together_as_far_as_the_contract_allows(server: FakeTriton, monkeypatch) -> None:
-    """By bytes and by work; the answers are in order all the same."""
-    pictures = [as_file(np.full((8, 8, 3), shade, np.uint8)) for shade in range(32)]
-    monkeypatch.setattr(_request, "LARGE_REQUEST_SECONDS", 10.5 * work.seconds(pictures[0]))
-    with AlexNetClient(server.url) as client:
-        by_work = client.embed(pictures)
-        monkeypatch.undo()
-        monkeypatch.setattr(_request, "MAX_REQUEST_BYTES", 10_000)
-        by_bytes = client.embed(pictures)
-    sizes = [request.inputs[0].shape[0] for request in server.requests]
-    assert sorted(sizes[:4]) == [2, 10, 10, 10]  # in the order of their arrival, which is any
-    assert sum(sizes[4:]) == 32
-    assert len(sizes[4:]) > 2
-    assert all(request.ByteSize() <= 10_000 for request in server.requests[4:])
-    np.testing.assert_array_equal(by_work, by_bytes)
-    assert len(np.unique(by_work[:, 0])) == 32
-
-
-def test_a_bad_one_of_a_request_that_was_divided_is_named_by_its_place(server: FakeTriton, monkeypatch) -> None:
-    monkeypatch.setattr(_request, "LARGE_REQUEST_SECONDS", 10.5 * work.EACH)
-    good = as_file(PICTURE)
-    with AlexNetClient(server.url) as client, pytest.raises(InvalidImage) as caught:
-        client.embed([good] * 25 + [good[:-40]] + [good] * 6)
-    assert list(caught.value.images) == [25]
-
-
-def test_a_large_file_is_decoded_here(server: FakeTriton) -> None:
-    """The server would do so only when nobody else waits; the pixels are the same."""
-    large = encoded((4000, 2500), "PNG")
-    assert work.seconds(large) > LARGE_IMAGE_SECONDS
-    with AlexNetClient(server.url) as client:
-        client.embed(large)
-    sent = server.requests[0].raw_input_contents[0][4:]
-    assert work.seconds(sent) < LARGE_IMAGE_SECONDS
-    np.testing.assert_array_equal(decode(sent), decode(large))
 
 
 def test_a_deadline_that_passes_is_an_error_in_time(server: FakeTriton) -> None:

@@ -46,6 +46,19 @@ def test_it_answers_as_the_library_does_one_after_the_other(decoder: Decoder) ->
     assert psutil.Process(decoder.pid).nice() == NICENESS
 
 
+def test_one_that_hangs_is_ended_be_it_before_it_has_all_of_the_file(decoder: Decoder, monkeypatch) -> None:
+    decoder.decode(png(50))
+    monkeypatch.setattr("deploy.backends.decoder.WALL_SECONDS", 0.2)
+    for file in (png(50), bytes(10**7)):  # the second does not fit into the socket
+        hung = decoder.pid
+        os.kill(hung, signal.SIGSTOP)
+        assert decoder.decode(file).error.reason == "too_much_work"
+        assert not psutil.pid_exists(hung)
+        monkeypatch.undo()
+        decoder.decode(png(50))
+        monkeypatch.setattr("deploy.backends.decoder.WALL_SECONDS", 0.2)
+
+
 def test_one_that_ends_has_its_image_refused_and_the_next_one_is_decoded(decoder: Decoder) -> None:
     decoder.decode(png(50))
     os.kill(decoder.pid, signal.SIGSTOP)

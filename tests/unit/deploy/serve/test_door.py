@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
 from deploy.serve.admission import LEAST
 from deploy.serve.door import Door
-from deploy.serve.envoy import METHODS, bootstrap
+from deploy.serve.envoy import INFER, METHODS, SERVICE, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
@@ -104,6 +104,8 @@ def test_it_leads_where_it_is_told_and_to_nothing_else(tmp_path: Path) -> None:
                     assert answer.read() == text
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(f"{url}/quitquitquit")
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{url}/metrics", data=b"a body")
             door.lead_to(None, 5)
             with pytest.raises(urllib.error.HTTPError, match="503"):
                 urllib.request.urlopen(f"{url}/metrics")
@@ -199,9 +201,10 @@ def opened(folder: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
             with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
 
                 def call(method: str, message: bytes = b"", **options: object) -> grpc.Future:
-                    stub = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+                    stub = channel.unary_unary(f"{SERVICE}/{method}")
                     return stub.future(message, timeout=30, **options)
 
+                call.channel = channel
                 yield behind, call
         finally:
             behind.go.set()
@@ -260,6 +263,23 @@ def test_what_would_have_triton_fail_others_requests_does_not_reach_it(behind, n
     assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert reason in refused.details()
     assert not server.arrived.acquire(blocking=False)
+
+
+def test_a_request_that_trickles_in_waits_at_the_door(behind) -> None:
+    server, call = behind
+    rest = threading.Event()
+
+    def trickle() -> Iterator[bytes]:
+        yield request()
+        rest.wait()  # the message is there, the request's end is not
+
+    slow = call.channel.stream_unary(INFER).future(trickle(), timeout=30)
+    assert call("ModelInfer", request()).result()
+    server.arrived.acquire()
+    assert not server.arrived.acquire(blocking=False)
+    rest.set()
+    assert slow.result() == str(len(request())).encode()
+    server.arrived.acquire()
 
 
 def test_nor_does_a_compressed_one_or_a_long_name_in_another_call(behind) -> None:
