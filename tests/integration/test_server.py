@@ -217,7 +217,7 @@ def test_another_user_gets_neither_at_the_sockets_nor_at_clients_pixels(server: 
         assert path.stat().st_mode & 0o077 == 0
     if os.geteuid() == 0:
         for tried in (["stat", server._room.sockets.metrics], ["cat", regions[0]]):
-            # Not by `user=`, for which Python forks: with gRPC's threads here, a fork may die before it has become another.
+            # Not by `user=`, for which Python forks: beside gRPC's threads a fork may die before it is another program.
             other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *tried]
             done = subprocess.run(other, capture_output=True, text=True, check=False)
             assert "Permission denied" in done.stderr
