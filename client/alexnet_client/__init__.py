@@ -7,33 +7,46 @@
 ...     predictions, vectors = client.classify_and_embed(["boot.png"])
 """
 
+from alexnet_client._aio import AsyncAlexNetClient
 from alexnet_client._client import AlexNetClient
 from alexnet_client._errors import (
+    ClientClosed,
     DeadlineExceeded,
+    Failure,
     InvalidImage,
     InvalidRequest,
+    NotPermitted,
     Overloaded,
+    RequestError,
     ServerError,
     Unavailable,
     UnknownModel,
 )
 from alexnet_client._images import ImageLike
-from alexnet_client._results import Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._results import Answer, Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._retry import Retry
 from alexnet_client.errors import AlexNetError
 from alexnet_client.outputs import Outputs
 
 __all__ = [
     "AlexNetClient",
     "AlexNetError",
+    "Answer",
+    "AsyncAlexNetClient",
+    "ClientClosed",
     "DeadlineExceeded",
+    "Failure",
     "Health",
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "NotPermitted",
     "Outputs",
     "Overloaded",
     "Prediction",
     "PredictionsAndEmbedding",
+    "RequestError",
+    "Retry",
     "ServerError",
     "Unavailable",
     "UnknownModel",

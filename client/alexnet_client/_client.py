@@ -1,48 +1,35 @@
-"""The synchronous client: it moves bytes; what they are is decided in the modules beside it."""
+"""The synchronous client: it moves bytes and waits; what is sent, and what is done next, is decided beside it."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from alexnet_client import _request, _results, _retry
-from alexnet_client._errors import InvalidImage, InvalidRequest, translate
+from alexnet_client import _channel, _core, _results
+from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
+from alexnet_client._errors import RequestError
+from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
 from alexnet_client._images import ImageLike, as_list
-from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, Options
-from alexnet_client._request import Part, Wanted, top
-from alexnet_client._results import Health, Prediction, PredictionsAndEmbedding
-from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES, SERVED_MODELS
-from alexnet_client.errors import AlexNetError
+from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
+from alexnet_client._request import Wanted, top
+from alexnet_client._results import Answer, Answered, Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._retry import Retry
+from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
 
-#: Requests of one call under way at once: the server works on one while the next is prepared and sent.
-IN_FLIGHT = 4
-#: A request carries files, an answer any number of classes; the contract's limits are the server's to keep.
-CHANNEL = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-
 _Self = TypeVar("_Self", bound="AlexNetClient")
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """A request under way."""
-
-    part: Part
-    message: service_pb2.ModelInferRequest
-    #: On the monotonic clock.
-    deadline: float
-    future: grpc.Future
-    attempts: int
+_T = TypeVar("_T")
 
 
 class AlexNetClient:
@@ -53,98 +40,132 @@ class AlexNetClient:
     by the same code.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, model: str = DEFAULT_MODEL, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        url: str | Sequence[str] = DEFAULT_URL,
+        model: str = DEFAULT_MODEL,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        *,
+        retry: Retry | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Name the server; nothing is sent yet.
 
         Args:
-            url: ``host:port`` of Triton's gRPC endpoint.
-            timeout: seconds until a request of up to 32 images must be answered, a day at most. The server stops
-                waiting then, too.
+            url: ``host:port`` of Triton's gRPC endpoint; addresses of several replicas, asked in turn; or
+                ``dns:///name:port`` for all addresses of a name.
+            timeout: seconds until a call must be answered, its retries included, a day at most; None is for ever. The
+                server stops working on it then, too.
+            retry: what is sent again, and when.
+            metadata: sent along with each call.
 
         Raises:
-            InvalidRequest: ``timeout`` is no such number, or ``url`` is not ``host:port``.
+            InvalidRequest: one of them cannot be meant.
         """
-        self._options = Options(url, model, timeout)
-        self._channel = grpc.insecure_channel(url, options=CHANNEL)
+        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {})))
+        self._metadata = tuple(self._core.options.metadata.items()) or None
+        self._channel = grpc.insecure_channel(self._core.options.target, options=_channel.arguments(self._core.options))
         self._stub = GRPCInferenceServiceStub(self._channel)
-        self._closed = False
 
     @property
     def url(self) -> str:
-        """``host:port`` of the server."""
-        return self._options.url
+        """``host:port`` of the server; several, with commas."""
+        return self._core.options.name
 
     @property
     def model(self) -> str:
         """The model that is asked."""
-        return self._options.model
+        return self._core.options.model
 
     @property
-    def timeout(self) -> float:
-        """Seconds a request."""
-        return self._options.timeout
+    def timeout(self) -> float | None:
+        """Seconds a call, unless it says otherwise."""
+        return self._core.options.timeout
 
-    def classify(self, images: ImageLike | Iterable[ImageLike], top_k: int = 5) -> list[list[Prediction]]:
+    def classify(
+        self, images: ImageLike | Iterable[ImageLike], top_k: int = 5, *, timeout: Timeout = OMITTED
+    ) -> list[list[Prediction]]:
         """The ``top_k`` most probable classes of each image, the most probable first.
 
         Args:
             images: one image or many: paths, bytes of image files, files open for reading bytes, Pillow images, or
                 ``uint8[H, W, 3]`` arrays.
+            timeout: in place of the client's; None is for ever.
 
         Raises:
             InvalidImage: images cannot be used; says which and why.
-            InvalidRequest: ``top_k`` is less than 1, or the client was closed.
-            UnknownModel, DeadlineExceeded, Unavailable, Overloaded, ServerError: see the error tree.
+            InvalidRequest: ``top_k`` is less than 1, or ``timeout`` is no time.
+            UnknownModel, DeadlineExceeded, NotPermitted, Unavailable, Overloaded, ServerError: see the error tree.
+            ClientClosed: the client was closed.
         """
-        return _results.predictions(self._ask(images, top(top_k)))
+        return _results.predictions(self._ask(images, timeout, top(top_k)))
 
-    def embed(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
+    def embed(self, images: ImageLike | Iterable[ImageLike], *, timeout: Timeout = OMITTED) -> NDArray[np.float32]:
         """The 4096-long penultimate layer for each image, ``float32[N, 4096]``; similar images are neighbours in it.
 
         Raises:
             as :meth:`classify`.
         """
-        return _results.embedding(self._ask(images, Wanted(EMBEDDING)))
+        return _results.embedding(self._ask(images, timeout, Wanted(EMBEDDING)))
 
-    def classify_and_embed(self, images: ImageLike | Iterable[ImageLike], top_k: int = 5) -> PredictionsAndEmbedding:
+    def classify_and_embed(
+        self, images: ImageLike | Iterable[ImageLike], top_k: int = 5, *, timeout: Timeout = OMITTED
+    ) -> PredictionsAndEmbedding:
         """What :meth:`classify` and :meth:`embed` answer, for the cost of one of them.
 
         Raises:
             as :meth:`classify`.
         """
-        answers = self._ask(images, top(top_k), Wanted(EMBEDDING))
+        answers = self._ask(images, timeout, top(top_k), Wanted(EMBEDDING))
         return PredictionsAndEmbedding(_results.predictions(answers), _results.embedding(answers))
 
-    def infer(self, images: ImageLike | Iterable[ImageLike]) -> Outputs:
+    def infer(self, images: ImageLike | Iterable[ImageLike], *, timeout: Timeout = OMITTED) -> Outputs:
         """The network's outputs as they are: the probability of every class, ``float32[N, K]``, and the embedding.
 
         Raises:
             as :meth:`classify`.
         """
-        return _results.outputs(self._ask(images, Wanted(PROBABILITIES), Wanted(EMBEDDING)))
+        return _results.outputs(self._ask(images, timeout, Wanted(PROBABILITIES), Wanted(EMBEDDING)))
 
-    def health(self) -> Health:
+    def stream(
+        self,
+        images: Iterable[ImageLike],
+        top_k: int | None = None,
+        *,
+        embed: bool = False,
+        ordered: bool = True,
+        in_flight: int = STREAM_IN_FLIGHT,
+        timeout: Timeout = OMITTED,
+    ) -> Iterator[Answer]:
+        """Answers for any number of images, while they are read; what is held at once is bounded.
+
+        An image that cannot be used is an answer that says why, and hurts no other.
+
+        Args:
+            images: as of :meth:`classify`, as many as there are; read in the thread that asks for answers.
+            top_k: classes of each; None for none.
+            embed: whether to answer the embedding.
+            ordered: whether answers come in the images' order, or as they are ready.
+            in_flight: requests, of up to 32 images, under way at once.
+            timeout: seconds a request, its retries included.
+
+        Raises:
+            as :meth:`classify`, but InvalidImage. Every answer that came before is good.
+        """
+        outputs, count = _core.wanted(top_k, embed), _core.in_flight(in_flight)
+        return self._stream(_core.chunks(images), outputs, ordered, count, self._core.options.timeout_of(timeout))
+
+    def health(self, *, timeout: Timeout = OMITTED) -> Health:
         """Whether the server is up, and which models it serves.
 
         Raises:
-            Unavailable, DeadlineExceeded: it does not answer.
+            Unavailable, DeadlineExceeded, NotPermitted: it does not answer.
         """
-        metadata = self._call(self._stub.ServerMetadata, service_pb2.ServerMetadataRequest())
-        return Health(
-            live=self._call(self._stub.ServerLive, service_pb2.ServerLiveRequest()).live,
-            ready=self._call(self._stub.ServerReady, service_pb2.ServerReadyRequest()).ready,
-            server=metadata.name,
-            version=metadata.version,
-            models=tuple(
-                model
-                for model in SERVED_MODELS
-                if self._call(self._stub.ModelReady, service_pb2.ModelReadyRequest(name=model)).ready
-            ),
-        )
+        return self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout))))
 
     def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other threads end with an error."""
-        self._closed = True
+        self._core.closed = True
         self._channel.close()
 
     def __enter__(self: _Self) -> _Self:
@@ -156,67 +177,179 @@ class AlexNetClient:
         self.close()
 
     def __repr__(self) -> str:
-        state = ", closed" if self._closed else ""
-        return f"AlexNetClient({self.url!r}, model={self.model!r}, timeout={self.timeout:g}{state})"
+        return self._core.describe(type(self).__name__)
 
-    def _ask(self, images: ImageLike | Iterable[ImageLike], *outputs: Wanted) -> list[service_pb2.ModelInferResponse]:
+    def _ask(self, images: ImageLike | Iterable[ImageLike], timeout: Timeout, *outputs: Wanted) -> list[Answered]:
         """Answers in order; few requests are under way, so what is held does not grow with the images' bytes."""
-        under_way: deque[_Sent] = deque()
+        self._core.refuse_when_closed()
+        images = as_list(images)
+        deadline = Deadline(self._core.options.timeout_of(timeout))
+        if len(images) == 1 and self._core.options.retry.hedge is None:
+            return [self._run(steps) for steps in self._core.exchanges(images, outputs, deadline)]
+        under_way: deque[_Running[Answered]] = deque()
         answers = []
         try:
-            requests = _request.requests(self._options, as_list(images), outputs)
-            while True:
-                try:
-                    part, message = next(requests)
-                except StopIteration:
-                    break
-                except InvalidImage:
-                    # The error of an earlier request comes first, however late.
-                    answers += [self._answer(sent) for sent in under_way]
-                    raise
-                under_way.append(self._send(part, message, time.monotonic() + self.timeout))
+            for steps in self._core.exchanges(images, outputs, deadline):
+                under_way.append(self._start(steps))
                 if len(under_way) == IN_FLIGHT:
-                    answers.append(self._answer(under_way.popleft()))
+                    answers.append(under_way.popleft().result())
             while under_way:
-                answers.append(self._answer(under_way.popleft()))
+                answers.append(under_way.popleft().result())
         finally:
-            for sent in under_way:
-                sent.future.cancel()
+            for running in under_way:
+                running.cancel()
         return answers
 
-    def _send(self, part: Part, message: service_pb2.ModelInferRequest, deadline: float, attempts: int = 1) -> _Sent:
-        future = self._guarded(self._stub.ModelInfer.future, message, timeout=deadline - time.monotonic())
-        return _Sent(part, message, deadline, future, attempts)
+    def _stream(
+        self,
+        chunks: Iterator[tuple[int, list[ImageLike]]],
+        outputs: Sequence[Wanted],
+        ordered: bool,
+        in_flight: int,
+        timeout: float | None,
+    ) -> Iterator[Answer]:
+        """Threads encode, send and wait; this one reads images and hands out answers."""
+        window: deque[Future[list[Answer]]] = deque()
+        running: set[_Running[list[Answer]]] = set()
+        stopped = threading.Event()
 
-    def _answer(self, sent: _Sent) -> service_pb2.ModelInferResponse:
-        while True:
+        def answer(first: int, images: list[ImageLike]) -> list[Answer]:
+            encoded = self._core.chunk_requests(first, images, outputs)
+            mine = self._start(self._core.chunk(first, images, encoded, timeout))
+            running.add(mine)
             try:
-                return _results.checked(sent.future.result(), len(sent.part.images))
-            except grpc.RpcError as error:
-                if not _retry.again(error.details() or "", sent.attempts):
-                    raise self._meaning(error, sent.part) from error
-                sent = self._send(sent.part, sent.message, sent.deadline, sent.attempts + 1)
-            except grpc.FutureCancelledError as error:
-                raise self._was_closed() from error
+                if stopped.is_set():
+                    mine.cancel()
+                return mine.result()
+            finally:
+                running.discard(mine)
 
-    def _call(self, method: Callable[..., Any], message: Any) -> Any:
-        try:
-            return self._guarded(method, message, timeout=self.timeout)
-        except grpc.RpcError as error:
-            raise self._meaning(error) from error
+        def next_done() -> list[Answer]:
+            if not ordered:
+                done, _ = wait(window, return_when=FIRST_COMPLETED)
+                first = next(future for future in window if future in done)
+                window.remove(first)
+                return first.result()
+            return window.popleft().result()
 
-    def _guarded(self, method: Callable[..., Any], message: Any, timeout: float) -> Any:
+        with ThreadPoolExecutor(in_flight, thread_name_prefix="alexnet-stream") as pool:
+            try:
+                for first, images in chunks:
+                    window.append(pool.submit(answer, first, images))
+                    if len(window) > in_flight:  # one more, so that no thread waits for this one
+                        yield from next_done()
+                while window:
+                    yield from next_done()
+            finally:
+                stopped.set()
+                for future in window:
+                    future.cancel()
+                for each in list(running):
+                    each.cancel()
+
+    def _run(self, steps: Steps[_T]) -> _T:
+        """Go through the steps here, one attempt at a time: without gRPC's threads it costs a third less."""
+        self._core.refuse_when_closed()
         try:
-            return method(message, timeout=timeout)
-        except ValueError as error:
-            if self._closed:
-                raise self._was_closed() from error
+            step = next(steps)
+            while True:
+                if isinstance(step, Send):
+                    reply = self._call(step)
+                    step = steps.send(None)  # waits for it
+                    step = steps.send(reply)
+                else:
+                    time.sleep(step.seconds or 0)
+                    step = steps.send(None)
+        except StopIteration as end:
+            value: _T = end.value
+            return value
+        except RequestError as error:
+            self._core.refuse_when_closed(error)
             raise
 
-    def _meaning(self, error: grpc.RpcError, part: Part | None = None) -> AlexNetError:
-        if self._closed:
-            return self._was_closed()
-        return translate(error.code().name, error.details() or "no details", self._options, part or Part(0, ()))
+    def _call(self, step: Send) -> Reply:
+        try:
+            return Reply(self._guarded(getattr(self._stub, step.method), step))
+        except grpc.RpcError as error:
+            return _failed(error)
 
-    def _was_closed(self) -> InvalidRequest:
-        return InvalidRequest(f"{self!r} was closed: make a new client")
+    def _start(self, steps: Steps[_T]) -> _Running[_T]:
+        self._core.refuse_when_closed()
+        return _Running(steps, lambda step: self._guarded(getattr(self._stub, step.method).future, step), self._core)
+
+    def _guarded(self, method: Callable[..., Any], step: Send) -> Any:
+        try:
+            return method(step.message, timeout=step.timeout, metadata=self._metadata)
+        except ValueError as error:  # gRPC's, of a closed channel
+            self._core.refuse_when_closed(error)
+            raise
+
+
+class _Running(Generic[_T]):
+    """Steps that are gone through: attempts go in gRPC's threads, decisions are made in the one that waits."""
+
+    def __init__(self, steps: Steps[_T], send: Callable[[Send], grpc.Future], core: Core) -> None:
+        self._steps, self._send, self._core = steps, send, core
+        self._replies: SimpleQueue[Reply] = SimpleQueue()
+        self._attempts: list[grpc.Future] = []
+        self._waits: Wait | None = None
+        self._error: BaseException | None = None
+        self._advance(None)
+
+    def result(self) -> _T:
+        """Go on to the end.
+
+        Raises:
+            what the steps do.
+        """
+        try:
+            while self._waits is not None:
+                try:
+                    reply = self._replies.get(timeout=self._waits.seconds)
+                except Empty:
+                    reply = None
+                self._advance(reply)
+        finally:
+            self.cancel()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def cancel(self) -> None:
+        """Call off what is under way; from any thread."""
+        for attempt in self._attempts:
+            attempt.cancel()
+        self._replies.put(Reply(None, grpc.StatusCode.CANCELLED.name, "called off"))
+
+    def _advance(self, reply: Reply | None) -> None:
+        self._waits = None
+        try:
+            step = self._steps.send(reply)
+            while isinstance(step, Send):
+                attempt = self._send(step)
+                self._attempts.append(attempt)
+                attempt.add_done_callback(lambda done: self._replies.put(_reply(done)))
+                step = self._steps.send(None)
+            self._waits = step
+        except StopIteration as end:
+            self._value: _T = end.value
+        except Exception as error:
+            self._error = error
+            if isinstance(error, RequestError):
+                try:
+                    self._core.refuse_when_closed(error)
+                except RuntimeError as closed:
+                    self._error = closed
+
+
+def _reply(done: grpc.Future) -> Reply:
+    try:
+        return Reply(done.result())
+    except grpc.RpcError as error:
+        return _failed(error)
+    except grpc.FutureCancelledError as error:
+        return Reply(None, grpc.StatusCode.CANCELLED.name, "called off", error)
+
+
+def _failed(error: grpc.RpcError) -> Reply:
+    return Reply(None, error.code().name, error.details() or "no details", error)

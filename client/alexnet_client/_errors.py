@@ -1,30 +1,58 @@
 """The error tree, and the one place where a server's codes become ours.
 
 AlexNetError
-├── InvalidRequest (ValueError)      what was sent cannot be answered
-│   ├── InvalidImage                 images are at fault; `images` says which, and why
-│   └── UnknownModel                 the server does not serve that model
-├── DeadlineExceeded (TimeoutError)  no answer within `timeout` seconds
-├── Unavailable                      nobody answers at that address, or the server is stopping
-│   └── Overloaded                   the server refuses work it could not do in time
-└── ServerError                      the server failed; the request was fine
+└── RequestError
+    ├── InvalidRequest (ValueError)      what was sent cannot be answered
+    │   ├── InvalidImage                 images are at fault; `images` says which, and why
+    │   └── UnknownModel                 the server does not serve that model
+    ├── DeadlineExceeded (TimeoutError)  no answer within `timeout` seconds
+    ├── NotPermitted                     who asks is not known to the server, or may not
+    ├── Unavailable                      nobody answers at that address, or the server is stopping
+    │   └── Overloaded                   the server refuses work it could not do in time
+    └── ServerError                      the server failed; the request was fine
+
+ClientClosed (RuntimeError): the client was used after it was closed, which is a mistake of the program's.
+
+Of each, `failure` says which request it was and how it ended, if one was sent; `__cause__` is gRPC's own error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from alexnet_client import refusal
 from alexnet_client.contract import OVERLOAD_SIGNS
 from alexnet_client.errors import AlexNetError
 
-if TYPE_CHECKING:
-    from alexnet_client._options import Options
-    from alexnet_client._request import Part
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that failed."""
+
+    #: Name of the gRPC status code of its last attempt.
+    status: str
+    #: What the server said, or gRPC.
+    message: str
+    url: str
+    model: str
+    #: As the server's log and traces have it.
+    request_id: str = ""
+    #: Times that it was sent.
+    attempts: int = 1
+    #: Seconds that the call was given; None is for ever.
+    timeout: float | None = None
 
 
-class InvalidRequest(AlexNetError, ValueError):
+class RequestError(AlexNetError):
+    """Base of what a client raises."""
+
+    #: The request that failed; None if none was sent.
+    failure: Failure | None = None
+
+
+class InvalidRequest(RequestError, ValueError):
     """The request cannot be answered; sending it again will not help."""
 
     exit_status: ClassVar[int] = 2
@@ -61,13 +89,23 @@ class UnknownModel(InvalidRequest):
     """The server does not serve that model."""
 
 
-class DeadlineExceeded(AlexNetError, TimeoutError):
+class ClientClosed(RuntimeError):
+    """The client was closed, before the call or under it. No :class:`AlexNetError`: it is the program's mistake."""
+
+
+class DeadlineExceeded(RequestError, TimeoutError):
     """No answer within the timeout."""
 
     exit_status: ClassVar[int] = 4
 
 
-class Unavailable(AlexNetError):
+class NotPermitted(RequestError):
+    """The server does not know who asks, or does not let them."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class Unavailable(RequestError):
     """The server cannot be reached, or is stopping."""
 
     exit_status: ClassVar[int] = 3
@@ -77,38 +115,152 @@ class Overloaded(Unavailable):
     """The server refused the request because its queue is full, or because it waited there too long."""
 
 
-class ServerError(AlexNetError):
+class ServerError(RequestError):
     """The server failed."""
 
 
-#: Of a model that is being loaded or unloaded, as when its backend died or its server stops; it is known all the same.
-_BETWEEN = ("has no available versions", "is not at ready state")
-_INVALID = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
+#: What a client says itself, of a deadline that passed before anything was sent.
+ENCODING = "images were still being encoded here"
 
 
-def translate(status: str, message: str, options: Options, part: Part) -> AlexNetError:
-    """The error of this package that says what a server's answer means.
+@dataclass(frozen=True)
+class Meaning:
+    """What a status means when the message has one of the signs; any message has the sign ``""``."""
+
+    statuses: tuple[str, ...]
+    signs: tuple[str, ...]
+    kind: type[RequestError]
+    #: Whether another attempt may help: nothing has run, or what ran is lost, and a server may answer soon.
+    again: bool
+    #: A sentence with places for a :class:`Failure`'s fields.
+    text: str
+
+
+#: The first that fits is meant. Triton says three things with UNAVAILABLE and two with NOT_FOUND; these are its words
+#: (2.51, src/core, and Envoy's 1.40).
+MEANINGS = (
+    Meaning(
+        ("DEADLINE_EXCEEDED",),
+        (ENCODING,),
+        DeadlineExceeded,
+        False,
+        "after {timeout} s {message}: raise `timeout`, send less, or let {model} have small images",
+    ),
+    Meaning(
+        ("DEADLINE_EXCEEDED",),
+        ("",),
+        DeadlineExceeded,
+        False,
+        "{model} at {url} did not answer within {timeout} s: raise `timeout`, or send less",
+    ),
+    Meaning(
+        ("UNAVAILABLE", "NOT_FOUND", "INVALID_ARGUMENT", "INTERNAL"),
+        ("has no available versions", "is not at ready state"),
+        Unavailable,
+        True,
+        "{model} at {url} is being loaded, or its server stops ({message}): send again later",
+    ),
+    Meaning(
+        ("INTERNAL", "UNAVAILABLE"),
+        ("is not healthy",),
+        Unavailable,
+        True,
+        "a process of {model} at {url} has died, another takes its place ({message}): send again later",
+    ),
+    Meaning(
+        ("NOT_FOUND", "UNAVAILABLE", "INVALID_ARGUMENT"),
+        ("unknown model",),
+        UnknownModel,
+        False,
+        "{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves",
+    ),
+    Meaning(
+        ("NOT_FOUND",),
+        ("",),
+        UnknownModel,
+        False,
+        "{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves",
+    ),
+    Meaning(
+        ("UNAVAILABLE", "RESOURCE_EXHAUSTED"),
+        OVERLOAD_SIGNS,
+        Overloaded,
+        True,
+        "{model} at {url} is overloaded ({message}): send again later",
+    ),
+    Meaning(
+        ("RESOURCE_EXHAUSTED",),
+        ("larger than max",),
+        InvalidRequest,
+        False,
+        "{model} at {url} refused the request for its size ({message}): send less at once",
+    ),
+    Meaning(
+        ("RESOURCE_EXHAUSTED",),
+        ("",),
+        Overloaded,
+        True,
+        "{model} at {url} is overloaded ({message}): send again later",
+    ),
+    Meaning(
+        ("UNAVAILABLE",),
+        ("CERTIFICATE_VERIFY_FAILED", "SSL_ERROR", "Ssl handshake failed", "TLS handshake failed", "Peer name"),
+        NotPermitted,
+        False,
+        "{url} and this client do not agree on who they are ({message}): look at `tls`, and at both certificates",
+    ),
+    Meaning(("UNAVAILABLE",), ("",), Unavailable, True, "no server answers at {url} ({message})"),
+    Meaning(
+        ("UNAUTHENTICATED", "PERMISSION_DENIED"),
+        ("",),
+        NotPermitted,
+        False,
+        "{model} at {url} refused who asks ({message}): look at `token`, `metadata` and `tls`",
+    ),
+    Meaning(
+        ("INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"),
+        ("",),
+        InvalidRequest,
+        False,
+        "{model} refused the request: {message}",
+    ),
+    Meaning(
+        ("CANCELLED", "UNKNOWN", "ABORTED", "UNIMPLEMENTED", "INTERNAL", "DATA_LOSS"),
+        ("",),
+        ServerError,
+        False,
+        "{model} at {url} failed ({status}): {message}",
+    ),
+)
+
+
+def meaning(status: str, message: str) -> Meaning:
+    """What a server's status and message mean.
 
     Args:
         status: name of the gRPC status code.
         message: the server's, or gRPC's own.
-        part: the images of the request that failed.
     """
-    model, url, timeout = options.model, options.url, options.timeout
-    bad = refusal.reasons(message)
-    message = refusal.STEP.sub("", message)
-    if status == "DEADLINE_EXCEEDED":
-        return DeadlineExceeded(f"{model} at {url} did not answer within {timeout:g} s: raise `timeout`, or send less")
-    if any(sign in message for sign in _BETWEEN):
-        return Unavailable(f"{model} at {url} is being loaded, or its server stops ({message}): send again later")
-    if status == "NOT_FOUND" or "unknown model" in message:
-        return UnknownModel(f"{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves")
-    if status == "UNAVAILABLE":
-        if any(sign in message for sign in OVERLOAD_SIGNS):
-            return Overloaded(f"{model} at {url} is overloaded ({message}): send again later")
-        return Unavailable(f"no server answers at {url} ({message})")
-    if status in _INVALID:
-        if bad:
-            return InvalidImage({part.first + place: reason for place, reason in bad.items()}, part.names)
-        return InvalidRequest(f"{model} refused the request: {message}")
-    return ServerError(f"{model} at {url} failed ({status}): {message}")
+    return next(each for each in MEANINGS if status in each.statuses and any(sign in message for sign in each.signs))
+
+
+def translate(failure: Failure, places: Sequence[int] = (), names: Mapping[int, str] | None = None) -> RequestError:
+    """The error that says what a server's answer means.
+
+    Args:
+        places: in the call, of the images of the request that failed.
+        names: place -> file's name, of those that have one.
+    """
+    found = meaning(failure.status, failure.message)
+    said = refusal.STEP.sub("", failure.message)
+    error: RequestError
+    if found.kind is InvalidRequest and (bad := refusal.reasons(said)) and max(bad) < len(places):
+        error = InvalidImage({places[place]: reason for place, reason in bad.items()}, names)
+    else:
+        error = found.kind(found.text.format_map({**vars(failure), "message": said}) + _tried(failure.attempts))
+    error.failure = failure
+    return error
+
+
+def _tried(attempts: int) -> str:
+    return f" (sent {attempts} times)" if attempts > 1 else ""

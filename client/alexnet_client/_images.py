@@ -76,6 +76,19 @@ def as_file(image: ImageLike) -> bytes:
     return _png(decode(data)) if work.seconds(data) > LARGE_IMAGE_SECONDS else data
 
 
+def at_once(images: object, takes_files: bool) -> bool:
+    """Whether one image, or each of several, travels as it is: nothing has to be read, decoded or encoded first.
+
+    Args:
+        takes_files: whether the model does.
+    """
+    if isinstance(images, (list, tuple)):
+        return all(at_once(image, takes_files) for image in images)
+    if isinstance(images, np.ndarray):
+        return not takes_files and images.shape[-3:] == IMAGE.shape
+    return isinstance(images, bytes) and takes_files and work.seconds(images) <= LARGE_IMAGE_SECONDS
+
+
 def name(image: object) -> str:
     """The file's name of an image that is a path; others have none."""
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else ""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from alexnet_client import work
 from alexnet_client._errors import InvalidImage, InvalidRequest
 from alexnet_client._images import ImageLike, Unusable, as_file, as_pixels, name
-from alexnet_client._options import Options
 from alexnet_client.contract import (
     ENCODED,
     IMAGE,
@@ -32,30 +29,10 @@ from alexnet_client.undecodable import UndecodableImage
 AROUND = 1024
 #: Images a request, however many more the server would take: enough to fill its batches, little enough to be quick.
 IMAGES_A_REQUEST = 32
-MICROSECONDS = 1_000_000
 MAX_TOP_K = 2**31 - 1
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Those of a call's images that travel in one request."""
-
-    #: Place in the call of the first.
-    first: int
-    images: Sequence[ImageLike]
-
-    @property
-    def places(self) -> dict[int, ImageLike]:
-        """Place in the call -> image."""
-        return dict(enumerate(self.images, self.first))
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Place in the call -> file's name, of those that have one."""
-        return {place: name(image) for place, image in self.places.items() if name(image)}
 
 
 @dataclass(frozen=True)
@@ -65,6 +42,15 @@ class Wanted:
     tensor: Tensor
     #: Instead of the numbers, so many of the largest, as ``probability:index:label``.
     class_count: int = 0
+
+
+def takes_files(model: str) -> bool:
+    """Whether a model is sent files; any other is sent pixels, one that is not ours included."""
+    return model in MODELS and MODELS[model].takes_files
+
+
+def _pixels(image: ImageLike) -> bytes:
+    return as_pixels(image).tobytes()
 
 
 def top(count: int) -> Wanted:
@@ -78,80 +64,103 @@ def top(count: int) -> Wanted:
     return Wanted(PROBABILITIES, int(count))
 
 
+@dataclass(frozen=True)
+class Request:
+    """Images of a call that travel together, encoded, and what is wanted of them."""
+
+    #: In the call.
+    places: Sequence[int]
+    #: Of each, what travels: a file, or pixels ``uint8[224, 224, 3]``.
+    values: Sequence[bytes]
+    tensor: Tensor
+    outputs: Sequence[Wanted]
+    #: Place -> file's name, of those that have one.
+    names: Mapping[int, str]
+
+    @property
+    def waits_in_queue(self) -> bool:
+        """Whether its model has a queue that can be told how long; an ensemble has none of its own."""
+        return self.tensor is IMAGE
+
+    def without(self, places: Container[int]) -> Request:
+        """The same, less some of its images."""
+        kept = [number for number, place in enumerate(self.places) if place not in places]
+        return replace(self, places=[self.places[i] for i in kept], values=[self.values[i] for i in kept])
+
+    def message(self, model: str, request_id: str) -> ModelInferRequest:
+        """As the KServe v2 protocol has it."""
+        message = ModelInferRequest(model_name=model, id=request_id)
+        message.inputs.add(
+            name=self.tensor.name, datatype=self.tensor.dtype, shape=(len(self.values), *self.tensor.shape)
+        )
+        # The binary form of BYTES: each element's length before it.
+        values = self.values if self.tensor is IMAGE else [_length(file) + file for file in self.values]
+        message.raw_input_contents.append(values[0] if len(values) == 1 else b"".join(values))
+        for wanted in self.outputs:
+            output = message.outputs.add(name=wanted.tensor.name)
+            if wanted.class_count:
+                output.parameters["classification"].int64_param = wanted.class_count
+        return message
+
+
 def requests(
-    options: Options, images: Sequence[ImageLike], outputs: Sequence[Wanted]
-) -> Iterator[tuple[Part, ModelInferRequest]]:
+    model: str,
+    images: Sequence[ImageLike],
+    outputs: Sequence[Wanted],
+    check: Callable[[], None] = lambda: None,
+    refused: dict[int, InvalidImage] | None = None,
+    first: int = 0,
+) -> Iterator[Request]:
     """A call's images, request by request.
 
-    Raises:
-        InvalidImage: images cannot be used; names all those of a part.
-    """
-    for first in range(0, len(images), IMAGES_A_REQUEST):
-        yield from build(options, Part(first, images[first : first + IMAGES_A_REQUEST]), outputs)
-
-
-def build(options: Options, part: Part, outputs: Sequence[Wanted]) -> Iterator[tuple[Part, ModelInferRequest]]:
-    """The requests that ask for ``outputs`` of each image of ``part``; they come from one forward pass.
-
-    One, but where files are so many bytes, or so much work, that the contract wants them apart.
+    Args:
+        check: called before each image is encoded, which may take a while; may raise.
+        refused: gets those that cannot be used, place -> why, and the others travel without them.
+        first: place of the first image.
 
     Raises:
-        InvalidImage: images cannot be used; names all of them.
+        InvalidImage: images cannot be used, and ``refused`` is None; names all those of a request.
     """
-    if options.model in MODELS and MODELS[options.model].takes_files:
-        files = _files(part)
-        for run in _runs(files):
-            values = [struct.pack("<I", len(file)) + file for file in files[run]]
-            yield Part(part.first + run.start, part.images[run]), _request(options, ENCODED, values, outputs)
-    else:
-        yield part, _request(options, IMAGE, [pixels.tobytes() for pixels in _pixels(part)], outputs)
+    files = takes_files(model)
+    for start in range(0, len(images), IMAGES_A_REQUEST):
+        part = dict(enumerate(images[start : start + IMAGES_A_REQUEST], first + start))
+        values, bad = _each(as_file if files else _pixels, part, check)
+        names = {place: name(image) for place, image in part.items() if name(image)}
+        if bad and refused is None:
+            if files:  # Nothing travels: what the server would have said of the others is found here, by its code.
+                bad |= _each(decode, values, check)[1]
+            raise InvalidImage({place: str(error) for place, error in bad.items()}, names) from bad[min(bad)]
+        for place, error in bad.items():
+            assert refused is not None
+            refused[place] = InvalidImage({place: str(error)}, names)
+        tensor = ENCODED if files else IMAGE
+        for run in _runs(values) if files else [list(values)]:
+            yield Request(run, [values[place] for place in run], tensor, outputs, names)
 
 
-def _runs(files: Sequence[bytes]) -> Iterator[slice]:
-    """As many neighbours as may travel together."""
-    first, size, seconds = 0, 0, 0.0
-    for place, file in enumerate(files):
+def _runs(files: Mapping[int, bytes]) -> Iterator[list[int]]:
+    """As many neighbours as may travel together, by bytes and by work."""
+    run: list[int] = []
+    size, seconds = 0, 0.0
+    for place, file in files.items():
         its_size, its_seconds = len(file) + AROUND, work.seconds(file)
-        if place > first and (size + its_size > MAX_REQUEST_BYTES or seconds + its_seconds > LARGE_REQUEST_SECONDS):
-            yield slice(first, place)
-            first, size, seconds = place, 0, 0.0
+        if run and (size + its_size > MAX_REQUEST_BYTES or seconds + its_seconds > LARGE_REQUEST_SECONDS):
+            yield run
+            run, size, seconds = [], 0, 0.0
+        run.append(place)
         size, seconds = size + its_size, seconds + its_seconds
-    yield slice(first, len(files))
+    if run:
+        yield run
 
 
-def _request(options: Options, tensor: Tensor, values: Sequence[bytes], outputs: Sequence[Wanted]) -> ModelInferRequest:
-    request = ModelInferRequest(model_name=options.model)
-    if tensor is IMAGE:
-        # In the queue. An ensemble has none of its own to wait in; and 0 would be for ever.
-        request.parameters["timeout"].int64_param = max(1, int(options.timeout * MICROSECONDS))
-    request.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=(len(values), *tensor.shape))
-    request.raw_input_contents.append(b"".join(values))
-    for wanted in outputs:
-        output = request.outputs.add(name=wanted.tensor.name)
-        if wanted.class_count:
-            output.parameters["classification"].int64_param = wanted.class_count
-    return request
-
-
-def _pixels(part: Part) -> list[NDArray[np.uint8]]:
-    pixels, bad = _each(as_pixels, part.places)
-    _refuse(bad, part)
-    return list(pixels.values())
-
-
-def _files(part: Part) -> list[bytes]:
-    files, bad = _each(as_file, part.places)
-    if bad:  # Nothing travels: what the server would have said of the others is found here, by its own code.
-        bad |= _each(decode, files)[1]
-    _refuse(bad, part)
-    return list(files.values())
-
-
-def _each(make: Callable[[_S], _T], items: Mapping[int, _S]) -> tuple[dict[int, _T], dict[int, Exception]]:
+def _each(
+    make: Callable[[_S], _T], items: Mapping[int, _S], check: Callable[[], None]
+) -> tuple[dict[int, _T], dict[int, Exception]]:
     """What each place's item makes, and the reasons of those that make nothing."""
     made: dict[int, _T] = {}
     bad: dict[int, Exception] = {}
     for place, item in items.items():
+        check()
         try:
             made[place] = make(item)
         except (UndecodableImage, Unusable) as error:
@@ -159,7 +168,5 @@ def _each(make: Callable[[_S], _T], items: Mapping[int, _S]) -> tuple[dict[int, 
     return made, bad
 
 
-def _refuse(bad: Mapping[int, Exception], part: Part) -> None:
-    if bad:
-        reasons = {place: str(error) for place, error in bad.items()}
-        raise InvalidImage(reasons, part.names) from bad[min(bad)]
+def _length(file: bytes) -> bytes:
+    return struct.pack("<I", len(file))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 from tritonclient.utils import deserialize_bytes_tensor
 
-from alexnet_client._errors import ServerError
+from alexnet_client._errors import InvalidImage, ServerError
+from alexnet_client._images import ImageLike
 from alexnet_client.contract import EMBEDDING, PROBABILITIES, Tensor
 from alexnet_client.outputs import Outputs
 
@@ -44,32 +45,88 @@ class Health:
     models: tuple[str, ...]
 
 
-def predictions(answers: Sequence[ModelInferResponse]) -> list[list[Prediction]]:
+@dataclass(frozen=True)
+class Answered:
+    """A response, which has a row for each image of its request."""
+
+    #: Of the images, in the call.
+    places: Sequence[int]
+    response: ModelInferResponse
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one image of a stream: what was asked for, or why there is none."""
+
+    #: In the stream, from 0.
+    place: int
+    image: ImageLike
+    #: The most probable first, if ``top_k`` was given.
+    predictions: list[Prediction] | None = None
+    #: ``float32[4096]``, if ``embed`` was.
+    embedding: NDArray[np.float32] | None = None
+    #: Why this image cannot be used.
+    error: InvalidImage | None = None
+
+
+def predictions(answers: Sequence[Answered]) -> list[list[Prediction]]:
     """The classes of each image, in the call's order.
 
     Raises:
         ServerError: an answer has not the form that was asked for.
     """
-    return [[_prediction(text) for text in row] for answer in answers for row in _tensor(answer, PROBABILITIES)]
+    return [
+        [_prediction(text) for text in row] for answer in answers for row in _tensor(answer.response, PROBABILITIES)
+    ]
 
 
-def embedding(answers: Sequence[ModelInferResponse]) -> NDArray[np.float32]:
+def embedding(answers: Sequence[Answered]) -> NDArray[np.float32]:
     """The embedding of each image, ``float32[N, 4096]``.
 
     Raises:
         ServerError: as :func:`predictions`.
     """
-    return np.concatenate([np.empty((0, *EMBEDDING.shape), np.float32), *(_tensor(a, EMBEDDING) for a in answers)])
+    return np.concatenate(
+        [np.empty((0, *EMBEDDING.shape), np.float32), *(_tensor(a.response, EMBEDDING) for a in answers)]
+    )
 
 
-def outputs(answers: Sequence[ModelInferResponse]) -> Outputs:
+def outputs(answers: Sequence[Answered]) -> Outputs:
     """All probabilities, ``float32[N, K]``, and the embedding; without an image K is 0.
 
     Raises:
         ServerError: as :func:`predictions`.
     """
-    rows = [_tensor(answer, PROBABILITIES) for answer in answers]
+    rows = [_tensor(answer.response, PROBABILITIES) for answer in answers]
     return Outputs(np.concatenate(rows) if rows else np.empty((0, 0), np.float32), embedding(answers))
+
+
+def one_by_one(
+    answered: Sequence[Answered], images: Mapping[int, ImageLike], refused: Mapping[int, InvalidImage]
+) -> list[Answer]:
+    """Of each of some images of a stream, in their order.
+
+    Args:
+        answered: of those that were not refused.
+        images: place -> image.
+        refused: place -> why.
+
+    Raises:
+        ServerError: as :func:`predictions`.
+    """
+    answers = {place: Answer(place, images[place], error=error) for place, error in refused.items()}
+    for each in answered:
+        names = {output.name for output in each.response.outputs}
+        classes = predictions([each]) if PROBABILITIES.name in names else None
+        vectors = embedding([each]) if EMBEDDING.name in names else None
+        for row, place in enumerate(each.places):
+            answers[place] = Answer(
+                place,
+                images[place],
+                None if classes is None else classes[row],
+                None if vectors is None else vectors[row],
+            )
+    return [answers[place] for place in sorted(answers)]
 
 
 def checked(answer: ModelInferResponse, images: int) -> ModelInferResponse:

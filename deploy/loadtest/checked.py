@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client import AlexNetClient, AlexNetError, InvalidImage
+from alexnet_client import AlexNetClient, AlexNetError, InvalidImage, Retry
 from alexnet_client.contract import EMBEDDING, ENSEMBLE, MODELS, precision_model
 from alexnet_client.preprocess import decode
 from deploy.loadtest.photograph import WIDTH, photograph
@@ -92,7 +92,7 @@ class CheckedLoad:
 
     def _ask(self, number: int) -> None:
         model, image, right = self._questions[number]
-        with AlexNetClient(self._url, model, timeout=TIMEOUT) as client:
+        with AlexNetClient(self._url, model, TIMEOUT, retry=Retry(attempts=1)) as client:
             for turn in itertools.count(1):
                 if self._done.is_set():
                     return

@@ -108,7 +108,7 @@ def test_who_sends_large_images_has_nobody_wait(server: LocalServer, built: Buil
             answered += 1
         thread.join()
         # Our client decodes large ones itself.
-        np.testing.assert_array_equal(client.embed([large_image()] * 4), large[0])
+        np.testing.assert_array_equal(client.embed([large_image()] * 4, timeout=PATIENCE), large[0])
     assert answered > 5
 
 

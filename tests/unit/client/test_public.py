@@ -1,8 +1,10 @@
 """Promises of the distribution: what is public, what importing it costs, what its errors say."""
 
+import inspect
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import grpc
 import numpy as np
@@ -12,10 +14,14 @@ import alexnet_client
 from alexnet_client import (
     AlexNetClient,
     AlexNetError,
+    AsyncAlexNetClient,
     DeadlineExceeded,
+    Failure,
     InvalidImage,
     InvalidRequest,
+    NotPermitted,
     Overloaded,
+    RequestError,
     ServerError,
     Unavailable,
     UnknownModel,
@@ -24,22 +30,28 @@ from alexnet_client import (
 from alexnet_client.__main__ import parser
 from alexnet_client._errors import translate
 from alexnet_client._options import MAX_TIMEOUT, Options
-from alexnet_client._request import Part
 from alexnet_client.contract import DEFAULT_MODEL
 from alexnet_client.undecodable import UndecodableImage
 
 PUBLIC = [
     "AlexNetClient",
     "AlexNetError",
+    "Answer",
+    "AsyncAlexNetClient",
+    "ClientClosed",
     "DeadlineExceeded",
+    "Failure",
     "Health",
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "NotPermitted",
     "Outputs",
     "Overloaded",
     "Prediction",
     "PredictionsAndEmbedding",
+    "RequestError",
+    "Retry",
     "ServerError",
     "Unavailable",
     "UnknownModel",
@@ -83,8 +95,8 @@ MEANINGS = {
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "NOT_FOUND": UnknownModel,
     "ALREADY_EXISTS": InvalidRequest,
-    "PERMISSION_DENIED": ServerError,
-    "RESOURCE_EXHAUSTED": ServerError,
+    "PERMISSION_DENIED": NotPermitted,
+    "RESOURCE_EXHAUSTED": Overloaded,
     "FAILED_PRECONDITION": InvalidRequest,
     "ABORTED": ServerError,
     "OUT_OF_RANGE": InvalidRequest,
@@ -92,15 +104,14 @@ MEANINGS = {
     "INTERNAL": ServerError,
     "UNAVAILABLE": Unavailable,
     "DATA_LOSS": ServerError,
-    "UNAUTHENTICATED": ServerError,
+    "UNAUTHENTICATED": NotPermitted,
 }
 
 
-OPTIONS = Options("u:1", "m", 5)
-
-
-def meaning(status: str, message: str = "what", part: Part | None = None) -> AlexNetError:
-    return translate(status, message, OPTIONS, part or Part(0, ()))
+def meaning(
+    status: str, message: str = "what", places: Sequence[int] = (), names: Mapping[int, str] | None = None
+) -> AlexNetError:
+    return translate(Failure(status, message, "u:1", "m"), places, names)
 
 
 def test_every_status_has_a_meaning() -> None:
@@ -108,33 +119,13 @@ def test_every_status_has_a_meaning() -> None:
     for name, kind in MEANINGS.items():
         error = meaning(name)
         assert type(error) is kind, name
+        assert isinstance(error, RequestError)
         assert isinstance(error, AlexNetError)
-
-
-@pytest.mark.parametrize("status", ["UNAVAILABLE", "NOT_FOUND"])
-@pytest.mark.parametrize("reason", ["has no available versions", "version 2 is not at ready state"])
-def test_a_model_that_is_being_loaded_is_not_unknown(status: str, reason: str) -> None:
-    got = meaning(status, f"Request for unknown model: 'alexnet' {reason}")
-    assert type(got) is Unavailable
-    assert "is being loaded" in str(got)
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        ("[request id: <id_unknown>] Exceeds maximum queue size", Overloaded),
-        ("Request timeout expired", Overloaded),
-        ("failed to connect to all addresses", Unavailable),
-        ("Request for unknown model: 'x' is not found", UnknownModel),
-    ],
-)
-def test_the_meanings_of_unavailable_are_told_apart(message: str, kind: type) -> None:
-    assert type(meaning("UNAVAILABLE", message)) is kind
 
 
 def test_images_at_fault_are_counted_from_the_calls_first() -> None:
     said = refusal.message({3: "got an empty image", 8: "got text; image 9: a trap"})
-    got = meaning("INVALID_ARGUMENT", f"in ensemble 'alexnet', {said}", Part(32, [b"x"] * 8 + ["a.png"]))
+    got = meaning("INVALID_ARGUMENT", f"in ensemble 'alexnet', {said}", range(32, 41), {40: "a.png"})
     assert isinstance(got, InvalidImage)
     assert got.images == {35: "got an empty image", 40: "got text; image 9: a trap"}
     assert got.index == 35
@@ -143,7 +134,7 @@ def test_images_at_fault_are_counted_from_the_calls_first() -> None:
 
 @pytest.mark.parametrize("message", ["image 0: is not the matter", "images that cannot be used: ", "unexpected shape"])
 def test_what_the_decoder_did_not_say_is_blamed_on_no_image(message: str) -> None:
-    assert type(meaning("INVALID_ARGUMENT", message, Part(0, [b"x"]))) is InvalidRequest
+    assert type(meaning("INVALID_ARGUMENT", message, [0])) is InvalidRequest
 
 
 def test_errors_travel_between_processes() -> None:
@@ -152,7 +143,7 @@ def test_errors_travel_between_processes() -> None:
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), None, True, "5"])
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "5"])
 def test_a_deadline_is_finite_and_positive(timeout) -> None:
     with pytest.raises(InvalidRequest, match="want seconds, more than 0 and finite"):
         AlexNetClient(timeout=timeout)
@@ -163,6 +154,52 @@ def test_a_deadline_beyond_a_day_is_refused_and_a_day_is_none() -> None:
         AlexNetClient(timeout=1e12)
     AlexNetClient(timeout=MAX_TIMEOUT).close()
     AlexNetClient(timeout=np.float32(2)).close()
+
+
+def test_several_servers_are_named_by_address_or_by_one_name() -> None:
+    for url in ("10.0.0.1:8001,10.0.0.2:8001", ["10.0.0.1:8001", "10.0.0.2:8001"]):
+        options = Options(url, "alexnet", 5)
+        assert (options.target, options.balanced) == ("ipv4:10.0.0.1:8001,10.0.0.2:8001", True)
+        assert AlexNetClient(url).url == "10.0.0.1:8001,10.0.0.2:8001"
+    assert Options(["[::1]:80", "[::2]:80"], "alexnet", 5).target == "ipv6:[::1]:80,[::2]:80"
+    name = Options("dns:///alexnet-headless.prod.svc:8001", "alexnet", 5)
+    assert (name.target, name.balanced) == ("dns:///alexnet-headless.prod.svc:8001", True)
+    assert not Options("localhost:8001", "alexnet", 5).balanced
+    with pytest.raises(InvalidRequest, match="'triton-1:80' among several: want addresses.*or one dns:///NAME:PORT"):
+        AlexNetClient(["10.0.0.1:80", "triton-1:80"])
+    with pytest.raises(InvalidRequest, match="all IPv4 or all IPv6"):
+        AlexNetClient("10.0.0.1:80,[::1]:80")
+
+
+@pytest.mark.parametrize("metadata", [{"Upper": "a"}, {"": "a"}, {"a": "\n"}, {"a": 1}, {"grpc-timeout": "1"}])
+def test_metadata_that_cannot_be_sent_is_refused_and_not_shown(metadata: dict) -> None:
+    with pytest.raises(InvalidRequest, match="metadata"):
+        AlexNetClient(metadata=metadata)
+    with AlexNetClient(metadata={"authorization": "secret"}) as client:
+        assert "secret" not in repr(client)
+        assert "secret" not in repr(client._core.options)
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    """Name for name, argument for argument, answer for answer; one is waited for."""
+
+    def calls(kind: type) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in inspect.getmembers(kind):
+            if name.startswith("_") and name != "__init__":
+                continue
+            if callable(value):
+                signature = str(inspect.signature(value))
+                found[name] = signature.replace("Iterable[ImageLike] | AsyncIterable[ImageLike]", "Iterable[ImageLike]")
+            else:
+                found[name] = type(value)
+        return {name: str(text).replace("AsyncIterator", "Iterator") for name, text in found.items()}
+
+    assert calls(AsyncAlexNetClient) == calls(AlexNetClient)
+    waited = {name for name, _ in inspect.getmembers(AsyncAlexNetClient, inspect.iscoroutinefunction) if name[0] != "_"}
+    assert waited == {"classify", "embed", "classify_and_embed", "infer", "health", "close"}
+    for kind in (AlexNetClient, AsyncAlexNetClient):
+        assert not hasattr(kind, "__del__")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "grpc://triton:8001"])

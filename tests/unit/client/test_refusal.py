@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_client import AlexNetClient, InvalidImage, refusal
+from alexnet_client import AlexNetClient, InvalidImage, InvalidRequest, refusal
 from alexnet_client.contract import MAX_BATCH, REFUSED_IMAGES
 from tests.fake_triton import FakeTriton, Scripted
 
@@ -59,6 +59,6 @@ def test_a_request_full_of_bad_images_is_still_answered_in_full() -> None:
         whole = refusal.message(dict.fromkeys(range(MAX_BATCH), "é" * 1000))
         assert 0.8 * refusal.MAX_BYTES < len(whole) <= refusal.MAX_BYTES
         server.script(Scripted(grpc.StatusCode.INVALID_ARGUMENT, whole))
-        with pytest.raises(InvalidImage) as caught:
+        with pytest.raises(InvalidRequest) as caught:  # of one image
             client.embed(np.zeros((4, 4), np.uint8))
-        assert len(caught.value.images) == MAX_BATCH
+        assert caught.value.failure.message == whole

@@ -1,0 +1,37 @@
+"""How a connection is set, of either kind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from alexnet_client._options import Options
+
+#: Milliseconds: a connection that carries a call and is silent for so long is asked for a sign of life; Triton takes
+#: offence at more than two such questions (``--grpc-http2-max-ping-strikes``), so few calls may meet one.
+KEEPALIVE, KEEPALIVE_TIMEOUT = 20_000, 5_000
+#: Milliseconds between attempts to connect: gRPC's own 1 to 120 s would outlive a server's restart.
+FIRST_RECONNECT, LAST_RECONNECT = 100, 2_000
+
+
+def arguments(options: Options) -> list[tuple[str, Any]]:
+    """A channel's arguments (grpc/impl/channel_arg_names.h)."""
+    given: list[tuple[str, Any]] = [
+        # A request carries files, an answer any number of classes; the contract's limits are the server's to keep.
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.keepalive_time_ms", KEEPALIVE),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT),
+        ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT),
+        ("grpc.min_reconnect_backoff_ms", FIRST_RECONNECT),
+        ("grpc.max_reconnect_backoff_ms", LAST_RECONNECT),
+        # Ours repeats by what the server says, which gRPC's cannot.
+        ("grpc.enable_retries", 0),
+        # Clients of one process do not share a connection: each has its own, to close.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if options.balanced:
+        # Each request to the next server that says it is well (grpc.health.v1), where it says so at all.
+        service = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+        given.append(("grpc.service_config", json.dumps(service)))
+    return given

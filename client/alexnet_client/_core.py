@@ -1,0 +1,173 @@
+"""What the two clients share: everything but moving bytes and waiting."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from tritonclient.grpc import service_pb2
+
+from alexnet_client import _results
+from alexnet_client._errors import (
+    ENCODING,
+    ClientClosed,
+    DeadlineExceeded,
+    Failure,
+    InvalidImage,
+    InvalidRequest,
+    translate,
+)
+from alexnet_client._exchange import Deadline, Send, Steps, Wait, exchange, tolerant
+from alexnet_client._images import ImageLike
+from alexnet_client._options import Options
+from alexnet_client._request import IMAGES_A_REQUEST, Request, Wanted, requests, top
+from alexnet_client._results import Answer, Answered, Health
+from alexnet_client._retry import Budget
+from alexnet_client.contract import EMBEDDING, SERVED_MODELS
+
+#: Requests of one call under way at once: the server works on one while the next is prepared and sent.
+IN_FLIGHT = 4
+#: The same, of a stream, whose caller is in no hurry for any one of them.
+STREAM_IN_FLIGHT = 8
+
+_T = TypeVar("_T")
+
+
+class Core:
+    """A client's options, its retry budget, the ids of its requests; and whether it was closed."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.closed = False
+        self._budget = Budget(options.retry.budget)
+        self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
+
+    def exchanges(
+        self, images: Sequence[ImageLike], outputs: Sequence[Wanted], deadline: Deadline
+    ) -> Iterator[Steps[Answered]]:
+        """One for each request of a call. What cannot be encoded is an exchange that fails, in its turn."""
+        made = requests(self.options.model, images, outputs, self._check(deadline))
+        while True:
+            try:
+                request = next(made)
+            except StopIteration:
+                return
+            except (InvalidImage, DeadlineExceeded) as error:
+                yield _fails(error)
+                return
+            yield exchange(self.options, request, self._id(), deadline, self._budget)
+
+    def chunk_requests(
+        self, first: int, images: Sequence[ImageLike], outputs: Sequence[Wanted]
+    ) -> tuple[list[Request], dict[int, InvalidImage]]:
+        """Some images of a stream, encoded; and place -> why, of those that cannot be."""
+        refused: dict[int, InvalidImage] = {}
+        return list(requests(self.options.model, images, outputs, refused=refused, first=first)), refused
+
+    def chunk(
+        self,
+        first: int,
+        images: Sequence[ImageLike],
+        encoded: tuple[Sequence[Request], dict[int, InvalidImage]],
+        timeout: float | None,
+    ) -> Steps[list[Answer]]:
+        """Answer each of some images of a stream; the bad ones, too."""
+        made, refused = encoded
+        answered: list[Answered] = []
+        for request in made:
+            got = yield from tolerant(self.options, request, self._id(), Deadline(timeout), self._budget, refused)
+            answered += [got] if got else []
+        return _results.one_by_one(answered, dict(enumerate(images, first)), refused)
+
+    def health(self, deadline: Deadline) -> Steps[Health]:
+        """Ask whether the server is up, and which models it serves."""
+        ask = self._ask
+        metadata = yield from ask("ServerMetadata", service_pb2.ServerMetadataRequest(), deadline)
+        live = yield from ask("ServerLive", service_pb2.ServerLiveRequest(), deadline)
+        ready = yield from ask("ServerReady", service_pb2.ServerReadyRequest(), deadline)
+        models = []
+        for name in SERVED_MODELS:
+            if (yield from ask("ModelReady", service_pb2.ModelReadyRequest(name=name), deadline)).ready:
+                models.append(name)
+        return Health(live.live, ready.ready, metadata.name, metadata.version, tuple(models))
+
+    def _id(self) -> str:
+        return f"{self._prefix}-{next(self._numbers)}"
+
+    def _ask(self, method: str, message: Any, deadline: Deadline) -> Steps[Any]:
+        yield Send(method, message, deadline.left)
+        reply = yield Wait()
+        assert reply is not None
+        if reply.response is None:
+            error = translate(self._failure(reply.status, reply.message, deadline))
+            error.__cause__ = reply.cause
+            raise error
+        return reply.response
+
+    def _failure(self, status: str, message: str, deadline: Deadline, attempts: int = 1) -> Failure:
+        return Failure(
+            status, message, self.options.name, self.options.model, attempts=attempts, timeout=deadline.timeout
+        )
+
+    def _check(self, deadline: Deadline) -> Callable[[], None]:
+        """Images are decoded within the deadline, too."""
+
+        def check() -> None:
+            if not deadline.allows(0):
+                raise translate(self._failure("DEADLINE_EXCEEDED", ENCODING, deadline, 0))
+
+        return check
+
+    def describe(self, kind: str) -> str:
+        """A client's ``repr``; without what may be secret."""
+        options = self.options
+        timeout = "None" if options.timeout is None else f"{options.timeout:g}"
+        return f"{kind}({options.name!r}, model={options.model!r}, timeout={timeout}{', closed' * self.closed})"
+
+    def refuse_when_closed(self, cause: BaseException | None = None) -> None:
+        """To be called before a call, and when one has failed.
+
+        Raises:
+            ClientClosed: the client was closed.
+        """
+        if self.closed:
+            raise ClientClosed(f"the client of {self.options.name} was closed: make a new one") from cause
+
+
+def wanted(top_k: int | None, embed: bool) -> list[Wanted]:
+    """What is wanted of each image of a stream.
+
+    Raises:
+        InvalidRequest: nothing is.
+    """
+    outputs = [] if top_k is None else [top(top_k)]
+    outputs += [Wanted(EMBEDDING)] if embed else []
+    if not outputs:
+        raise InvalidRequest("nothing is asked for: give top_k=5, or embed=True, or both")
+    return outputs
+
+
+def chunks(images: Iterable[ImageLike]) -> Iterator[tuple[int, list[ImageLike]]]:
+    """As many images as travel together, and the place of the first."""
+    rest, first = iter(images), 0
+    while chunk := list(itertools.islice(rest, IMAGES_A_REQUEST)):
+        yield first, chunk
+        first += len(chunk)
+
+
+def in_flight(count: int) -> int:
+    """Requests of a stream under way at once.
+
+    Raises:
+        InvalidRequest: there can be no so many.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidRequest(f"in_flight is {count!r}: want a whole number, at least 1")
+    return count
+
+
+def _fails(error: Exception) -> Steps[Any]:
+    raise error
+    yield

@@ -1,0 +1,152 @@
+"""One request's life, from its first attempt to its answer: what to do next, and when. Nothing here moves bytes.
+
+A generator asks its driver to :class:`Send` an attempt or to :class:`Wait` for a reply to any of those under way, and
+returns the answer. The two clients drive the same one, in their own way to wait; a test drives it with no clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, Union
+
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+from alexnet_client._errors import Failure, InvalidImage, meaning, translate
+from alexnet_client._options import Options
+from alexnet_client._request import Request
+from alexnet_client._results import Answered, checked
+from alexnet_client._retry import Budget
+
+MICROSECONDS = 1_000_000
+#: Triton's queue keeps such a number.
+_LONGEST = 2**62
+
+
+class Deadline:
+    """When a call ends, whatever has become of it."""
+
+    def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin.
+
+        Args:
+            timeout: seconds from now; None is never.
+        """
+        self.timeout, self._clock = timeout, clock
+        self._at = None if timeout is None else clock() + timeout
+
+    @property
+    def left(self) -> float | None:
+        """Seconds; not below 0."""
+        return None if self._at is None else max(0.0, self._at - self._clock())
+
+    def allows(self, seconds: float) -> bool:
+        """Whether there is time for another attempt after so many seconds."""
+        return self.left is None or seconds < self.left
+
+
+@dataclass(frozen=True)
+class Send:
+    """Put an attempt under way."""
+
+    #: Of the KServe v2 service.
+    method: str
+    message: Any
+    #: Seconds that it may take.
+    timeout: float | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for the next reply: so many seconds, or None for as long as it takes."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How an attempt ended: with a response, or with what gRPC raised."""
+
+    response: Any
+    status: str = "OK"
+    message: str = ""
+    cause: Exception | None = None
+
+
+_T = TypeVar("_T")
+#: Asks for one, is sent the reply, or None: to what was sent, and when none came in the seconds to wait.
+Steps = Generator[Union[Send, Wait], Union[Reply, None], _T]  # noqa: UP007
+
+
+def exchange(
+    options: Options, request: Request, request_id: str, deadline: Deadline, budget: Budget
+) -> Steps[Answered]:
+    """Send a request until it is answered, or until nothing more can help.
+
+    Raises:
+        RequestError: what the last attempt met.
+    """
+    retry = options.retry
+    message = request.message(options.model, request_id)
+    budget.deposit()
+    attempts = under_way = 0
+    while True:
+        attempts, under_way = attempts + 1, under_way + 1
+        yield _attempt(message, request, deadline)
+        while under_way:
+            hedges = retry.hedge is not None and attempts < retry.attempts
+            reply = yield Wait(retry.hedge if hedges else None)
+            if reply is None:
+                if not deadline.allows(0) or not budget.withdraw():
+                    retry = replace(retry, hedge=None)
+                    continue
+                attempts, under_way = attempts + 1, under_way + 1
+                yield _attempt(message, request, deadline)
+                continue
+            under_way -= 1
+            if reply.response is not None:
+                return Answered(request.places, checked(reply.response, len(request.places)))
+            failure = Failure(
+                reply.status, reply.message, options.name, options.model, request_id, attempts, deadline.timeout
+            )
+            error = translate(failure, request.places, request.names)
+            error.__cause__ = reply.cause
+            if not meaning(failure.status, failure.message).again:
+                raise error
+        pause = retry.pause(attempts)
+        if attempts >= retry.attempts or not deadline.allows(pause) or not budget.withdraw():
+            raise error
+        if (yield Wait(pause)) is not None:  # called off
+            raise error
+
+
+def tolerant(
+    options: Options,
+    request: Request,
+    request_id: str,
+    deadline: Deadline,
+    budget: Budget,
+    refused: dict[int, InvalidImage],
+) -> Steps[Answered | None]:
+    """As :func:`exchange`, without those images that the server refuses; None if that is all of them.
+
+    Args:
+        refused: place in the call -> why; is added to.
+    """
+    while request.places:
+        try:
+            return (yield from exchange(options, request, request_id, deadline, budget))
+        except InvalidImage as error:
+            for place, reason in error.images.items():
+                refused[place] = InvalidImage({place: reason}, request.names)
+            request = request.without(error.images)
+    return None
+
+
+def _attempt(message: ModelInferRequest, request: Request, deadline: Deadline) -> Send:
+    left = deadline.left
+    if left is not None and request.waits_in_queue:
+        # Whoever has given up need not be worked for; and 0 would be for ever.
+        message.parameters["timeout"].int64_param = min(_LONGEST, max(1, int(left * MICROSECONDS)))
+    return Send("ModelInfer", message, left)
