@@ -53,6 +53,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     def __init__(self, models: Iterable[str] = SERVED_MODELS, workers: int = 128) -> None:
         self.models = set(models)
+        #: Of all models.
+        self.version = "1"
         #: Every request that arrived, in order.
         self.requests: list[service_pb2.ModelInferRequest] = []
         #: Metadata of each of them.
@@ -125,7 +127,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
             if request.model_name not in self.models:
                 unknown = f"Request for unknown model: '{request.model_name}' is not found"
                 context.abort(grpc.StatusCode.UNAVAILABLE, unknown)
-            return _answer(request, _pixels(request, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)))
+            pixels = _pixels(request, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why))
+            return _answer(request, pixels, self.version)
 
     @contextmanager
     def _under_way(self):  # type: ignore[no-untyped-def]
@@ -164,9 +167,9 @@ def _pixels(request: Any, refuse: Callable[[str], None]) -> NDArray[np.uint8]:
     return np.stack(images)
 
 
-def _answer(request: Any, pixels: NDArray[np.uint8]) -> Any:
+def _answer(request: Any, pixels: NDArray[np.uint8], version: str) -> Any:
     assert pixels.shape[1:] == IMAGE.shape
-    answer = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
+    answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
     values = dict(zip((PROBABILITIES.name, EMBEDDING.name), outputs(pixels), strict=True))
     for wanted in request.outputs:
         array: NDArray[Any] = values[wanted.name]

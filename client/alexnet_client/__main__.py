@@ -8,20 +8,22 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from alexnet_client import AlexNetClient
+from alexnet_client import AlexNetClient, InvalidRequest, Retry, _bulk
+from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
 from alexnet_client.command import run
-from alexnet_client.contract import DEFAULT_MODEL, SERVED_MODELS
-from alexnet_client.files import atomic_path
+from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, SERVED_MODELS
+
+#: Of work that nobody waits for: seconds a request; and a server may be away for half a minute.
+BULK_TIMEOUT = 60.0
+PATIENT = Retry(attempts=40, backoff=0.2, budget=1.0)
 
 EPILOG = """\
 examples:
   alexnet-client classify boot.png shirt.jpg
   alexnet-client classify --json --top-k 1 *.png
   alexnet-client embed --output vectors.npy *.png
+  alexnet-client embed --input photographs/ --output vectors.parquet --model alexnet_int8
   alexnet-client health
 
 exit status: 0 all is well; 1 the server failed; 2 wrong usage or an image that cannot be used;
@@ -41,12 +43,32 @@ def parser() -> argparse.ArgumentParser:
     classify = commands.add_parser("classify", help="print the most probable classes of images")
     classify.add_argument("--top-k", type=int, default=5, help="classes an image (%(default)s)")
     classify.add_argument("--json", action="store_true", help="one JSON object a line, an image each")
-    embed = commands.add_parser("embed", help="write embeddings as a .npy file, float32[N, 4096]")
-    embed.add_argument("--output", type=Path, required=True, help="the file to write")
+    embed = commands.add_parser(
+        "embed",
+        help="write embeddings, float32[N, 4096]",
+        description="Write the embedding of each file, and beside it FILE.jsonl: which row is which file's, and why a "
+        "file has none. Ended before its time, the same command goes on where it was.",
+    )
+    embed.add_argument("--output", type=Path, required=True, metavar="FILE", help=".npy or .parquet")
+    embed.add_argument("--input", type=Path, metavar="DIR", help="all image files in a folder and below it")
+    embed.add_argument(
+        "--shard",
+        type=_shard,
+        default=(0, 1),
+        metavar="INDEX/COUNT",
+        help="of --input only one of so many parts, from 0; a file's name says which it is in",
+    )
+    embed.add_argument(
+        "--in-flight",
+        type=int,
+        default=STREAM_IN_FLIGHT,
+        metavar="N",
+        help="requests, of up to 32 images, under way at once (%(default)s)",
+    )
     health = commands.add_parser("health", help="ask whether the server is ready, and what it serves")
     health.add_argument("--json", action="store_true", help="one JSON object")
     for command in (classify, embed):
-        command.add_argument("images", nargs="+", help="JPEG, PNG, WebP or GIF files")
+        command.add_argument("images", nargs="*" if command is embed else "+", help="JPEG, PNG, WebP or GIF files")
         command.add_argument(
             "--model",
             default=DEFAULT_MODEL,
@@ -54,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in (classify, embed, health):
         command.add_argument("--url", default=DEFAULT_URL, help="host:port of Triton's gRPC endpoint (%(default)s)")
-        command.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds a request (%(default)s)")
+        seconds = BULK_TIMEOUT if command is embed else DEFAULT_TIMEOUT
+        what = "a request of up to 32 images" if command is embed else "in all"
+        command.add_argument("--timeout", type=float, default=seconds, help=f"seconds {what} (%(default)s)")
     return root
 
 
@@ -74,10 +98,9 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{health.server} {health.version} at {options.url}: {'ready' if health.ready else 'not ready'}")
             print(f"models: {', '.join(health.models) or 'none'}")
         return 0 if health.ready and health.models else 3
+    if options.command == "embed":
+        return _embed(options)
     with AlexNetClient(options.url, options.model, options.timeout) as client:
-        if options.command == "embed":
-            _save(options.output, client.embed(options.images))
-            return 0
         for path, predictions in zip(options.images, client.classify(options.images, options.top_k), strict=True):
             if options.json:
                 print(json.dumps({"image": path, "predictions": [asdict(p) for p in predictions]}))
@@ -86,10 +109,26 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _save(path: Path, vectors: NDArray[np.float32]) -> None:
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.save(file, vectors)
-    print(f"{path}: {vectors.dtype}{list(vectors.shape)}")
+def _embed(options: argparse.Namespace) -> int:
+    if bool(options.images) == bool(options.input):
+        raise InvalidRequest("want image files, or --input with a folder of them")
+    source = _bulk.find(options.input, options.shard) if options.input else _bulk.Source(Path(), options.images)
+    with AlexNetClient(options.url, options.model, options.timeout, retry=PATIENT) as client:
+        summary = _bulk.embed(client, source, options.output, options.in_flight)
+    print(f"{options.output}: float32[{summary.rows}, {EMBEDDING.shape[0]}]")
+    if summary.resumed:
+        print(f"{summary.resumed} files were done before")
+    if summary.failed:
+        print(f"{summary.failed} files cannot be used: {options.output}.jsonl says why", file=sys.stderr)
+    # Who names a file wants it; of a folder the list is the answer.
+    return InvalidRequest.exit_status if summary.failed and options.images else 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, want INDEX/COUNT, such as 0/8: the first of eight")
+    return int(index), int(count)
 
 
 if __name__ == "__main__":

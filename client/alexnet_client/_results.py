@@ -67,6 +67,8 @@ class Answer:
     embedding: NDArray[np.float32] | None = None
     #: Why this image cannot be used.
     error: InvalidImage | None = None
+    #: Of the model that answered; empty where none did.
+    version: str = ""
 
 
 def predictions(answers: Sequence[Answered]) -> list[list[Prediction]]:
@@ -125,6 +127,7 @@ def one_by_one(
                 images[place],
                 None if classes is None else classes[row],
                 None if vectors is None else vectors[row],
+                version=each.response.model_version,
             )
     return [answers[place] for place in sorted(answers)]
 

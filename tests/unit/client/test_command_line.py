@@ -41,7 +41,7 @@ def test_every_command_prints_what_it_was_asked(server: FakeTriton, files: list[
     output = tmp_path / "out" / "vectors.npy"
     assert main(["embed", *url, "--output", str(output), *names]) == 0
     assert np.load(output).shape == (3, 4096)
-    assert [path.name for path in output.parent.iterdir()] == ["vectors.npy"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["vectors.npy", "vectors.npy.jsonl"]
     capsys.readouterr()
     assert main(["health", *url]) == 0
     assert "ready\nmodels: alexnet_int8, alexnet\n" in capsys.readouterr().out
