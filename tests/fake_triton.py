@@ -51,7 +51,13 @@ def outputs(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.
 class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Listens on a free loopback port while the ``with`` block runs."""
 
-    def __init__(self, models: Iterable[str] = SERVED_MODELS, workers: int = 128) -> None:
+    def __init__(
+        self,
+        models: Iterable[str] = SERVED_MODELS,
+        workers: int = 128,
+        credentials: grpc.ServerCredentials | None = None,
+        url: str = "127.0.0.1:0",
+    ) -> None:
         self.models = set(models)
         #: Of all models.
         self.version = "1"
@@ -70,7 +76,9 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self._closing = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)])
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self.url = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        server = self._server
+        port = server.add_secure_port(url, credentials) if credentials else server.add_insecure_port(url)
+        self.url = f"127.0.0.1:{port}"
 
     def script(self, *steps: Scripted, then: Scripted | Callable[[Any], Scripted] = Scripted()) -> None:
         """Answer the next inferences so, as they come, and ``then`` all others; or each as a function of it says."""

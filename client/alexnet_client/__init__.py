@@ -25,10 +25,12 @@ from alexnet_client._errors import (
 from alexnet_client._images import ImageLike
 from alexnet_client._results import Answer, Health, Prediction, PredictionsAndEmbedding
 from alexnet_client._retry import Retry
+from alexnet_client._tls import TLS
 from alexnet_client.errors import AlexNetError
 from alexnet_client.outputs import Outputs
 
 __all__ = [
+    "TLS",
     "AlexNetClient",
     "AlexNetError",
     "Answer",

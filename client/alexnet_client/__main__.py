@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from alexnet_client import AlexNetClient, InvalidRequest, Retry, _bulk
+from alexnet_client import TLS, AlexNetClient, InvalidRequest, Retry, _bulk
 from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
 from alexnet_client.command import run
@@ -25,6 +27,9 @@ examples:
   alexnet-client embed --output vectors.npy *.png
   alexnet-client embed --input photographs/ --output vectors.parquet --model alexnet_int8
   alexnet-client health
+
+environment: ALEXNET_URL; ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME: PEM files
+             and the server's name; ALEXNET_TOKEN: sent as a bearer token, under TLS only
 
 exit status: 0 all is well; 1 the server failed; 2 wrong usage or an image that cannot be used;
              3 the server cannot be reached or is not ready; 4 no answer in time
@@ -75,7 +80,11 @@ def parser() -> argparse.ArgumentParser:
             help=f"one of {', '.join(SERVED_MODELS)} (%(default)s, decodes on the server)",
         )
     for command in (classify, embed, health):
-        command.add_argument("--url", default=DEFAULT_URL, help="host:port of Triton's gRPC endpoint (%(default)s)")
+        command.add_argument(
+            "--url",
+            default=os.environ.get("ALEXNET_URL", DEFAULT_URL),
+            help="host:port of Triton's gRPC endpoint, several with commas, or dns:///name:port (%(default)s)",
+        )
         seconds = BULK_TIMEOUT if command is embed else DEFAULT_TIMEOUT
         what = "a request of up to 32 images" if command is embed else "in all"
         command.add_argument("--timeout", type=float, default=seconds, help=f"seconds {what} (%(default)s)")
@@ -90,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "health":
-        with AlexNetClient(options.url, timeout=options.timeout) as client:
+        with AlexNetClient(options.url, timeout=options.timeout, **_identity()) as client:
             health = client.health()
         if options.json:
             print(json.dumps(asdict(health)))
@@ -100,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if health.ready and health.models else 3
     if options.command == "embed":
         return _embed(options)
-    with AlexNetClient(options.url, options.model, options.timeout) as client:
+    with AlexNetClient(options.url, options.model, options.timeout, **_identity()) as client:
         for path, predictions in zip(options.images, client.classify(options.images, options.top_k), strict=True):
             if options.json:
                 print(json.dumps({"image": path, "predictions": [asdict(p) for p in predictions]}))
@@ -113,7 +122,7 @@ def _embed(options: argparse.Namespace) -> int:
     if bool(options.images) == bool(options.input):
         raise InvalidRequest("want image files, or --input with a folder of them")
     source = _bulk.find(options.input, options.shard) if options.input else _bulk.Source(Path(), options.images)
-    with AlexNetClient(options.url, options.model, options.timeout, retry=PATIENT) as client:
+    with AlexNetClient(options.url, options.model, options.timeout, retry=PATIENT, **_identity()) as client:
         summary = _bulk.embed(client, source, options.output, options.in_flight)
     print(f"{options.output}: float32[{summary.rows}, {EMBEDDING.shape[0]}]")
     if summary.resumed:
@@ -122,6 +131,11 @@ def _embed(options: argparse.Namespace) -> int:
         print(f"{summary.failed} files cannot be used: {options.output}.jsonl says why", file=sys.stderr)
     # Who names a file wants it; of a folder the list is the answer.
     return InvalidRequest.exit_status if summary.failed and options.images else 0
+
+
+def _identity() -> dict[str, Any]:
+    """From the environment: an argument could be read in the list of processes."""
+    return {"tls": TLS.from_environment(), "token": os.environ.get("ALEXNET_TOKEN") or None}
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Optio
 from alexnet_client._request import IMAGES_A_REQUEST, Wanted, takes_files, top
 from alexnet_client._results import Answer, Answered, Health, Prediction, PredictionsAndEmbedding
 from alexnet_client._retry import Retry
+from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
 
@@ -43,14 +44,15 @@ class AsyncAlexNetClient:
         *,
         retry: Retry | None = None,
         metadata: Mapping[str, str] | None = None,
+        tls: TLS | None = None,
+        token: str | Callable[[], str] | None = None,
     ) -> None:
         """As :class:`AlexNetClient`.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
         """
-        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {})))
-        self._metadata = tuple(self._core.options.metadata.items()) or None
+        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token))
         self._opened: tuple[Any, Any] | None = None
 
     @property
@@ -216,7 +218,7 @@ class AsyncAlexNetClient:
     async def _attempt(self, step: Send) -> Reply:
         try:
             method = getattr(self._stub(), step.method)
-            return Reply(await method(step.message, timeout=step.timeout, metadata=self._metadata))
+            return Reply(await method(step.message, timeout=step.timeout, metadata=step.metadata))
         except grpc.aio.AioRpcError as error:
             return Reply(None, error.code().name, error.details() or "no details", error)
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:  # the channel was closed
@@ -226,8 +228,7 @@ class AsyncAlexNetClient:
     def _stub(self) -> Any:
         """Made in the event loop, which the client may be older than."""
         if self._opened is None:
-            options = self._core.options
-            channel = grpc.aio.insecure_channel(options.target, options=_channel.arguments(options))
+            channel = _channel.connect(self._core.options, self._core.credentials, grpc.aio)
             self._opened = channel, GRPCInferenceServiceStub(channel)
         return self._opened[1]
 

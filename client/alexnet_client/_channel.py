@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import grpc
+
 from alexnet_client._options import Options
 
 #: Milliseconds: a connection that carries a call and is silent for so long is asked for a sign of life; Triton takes
@@ -31,7 +33,22 @@ def arguments(options: Options) -> list[tuple[str, Any]]:
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if options.balanced:
-        # Each request to the next server that says it is well (grpc.health.v1), where it says so at all.
-        service = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+        # Without healthCheckConfig: Triton 24.10 has no Watch, and gRPC says so on standard error, a line a connection.
+        service: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
         given.append(("grpc.service_config", json.dumps(service)))
     return given
+
+
+def connect(options: Options, credentials: grpc.ChannelCredentials | None, module: Any) -> Any:
+    """A channel; nothing is sent yet.
+
+    Args:
+        credentials: None is plain text.
+        module: ``grpc`` or ``grpc.aio``.
+    """
+    given = arguments(options)
+    if credentials is None:
+        return module.insecure_channel(options.target, options=given)
+    if options.tls is not None and options.tls.server_name is not None:
+        given.append(("grpc.ssl_target_name_override", options.tls.server_name))
+    return module.secure_channel(options.target, credentials, options=given)

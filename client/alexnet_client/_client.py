@@ -18,13 +18,14 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client import _channel, _core, _results
 from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
-from alexnet_client._errors import RequestError
+from alexnet_client._errors import CALLED_OFF, RequestError
 from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
 from alexnet_client._images import ImageLike, as_list
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
 from alexnet_client._request import Wanted, top
 from alexnet_client._results import Answer, Answered, Health, Prediction, PredictionsAndEmbedding
 from alexnet_client._retry import Retry
+from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
 
@@ -48,6 +49,8 @@ class AlexNetClient:
         *,
         retry: Retry | None = None,
         metadata: Mapping[str, str] | None = None,
+        tls: TLS | None = None,
+        token: str | Callable[[], str] | None = None,
     ) -> None:
         """Name the server; nothing is sent yet.
 
@@ -58,13 +61,15 @@ class AlexNetClient:
                 server stops working on it then, too.
             retry: what is sent again, and when.
             metadata: sent along with each call.
+            tls: encrypt, and who must be who; None is plain text.
+            token: sent as ``authorization: Bearer`` with each call; of a function, what it returns then. Needs ``tls``.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
+            FileError: a file of ``tls`` cannot be read.
         """
-        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {})))
-        self._metadata = tuple(self._core.options.metadata.items()) or None
-        self._channel = grpc.insecure_channel(self._core.options.target, options=_channel.arguments(self._core.options))
+        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token))
+        self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
         self._stub = GRPCInferenceServiceStub(self._channel)
 
     @property
@@ -279,7 +284,7 @@ class AlexNetClient:
 
     def _guarded(self, method: Callable[..., Any], step: Send) -> Any:
         try:
-            return method(step.message, timeout=step.timeout, metadata=self._metadata)
+            return method(step.message, timeout=step.timeout, metadata=step.metadata)
         except ValueError as error:  # gRPC's, of a closed channel
             self._core.refuse_when_closed(error)
             raise
@@ -319,7 +324,7 @@ class _Running(Generic[_T]):
         """Call off what is under way; from any thread."""
         for attempt in self._attempts:
             attempt.cancel()
-        self._replies.put(Reply(None, grpc.StatusCode.CANCELLED.name, "called off"))
+        self._replies.put(Reply(None, grpc.StatusCode.CANCELLED.name, CALLED_OFF))
 
     def _advance(self, reply: Reply | None) -> None:
         self._waits = None
@@ -348,7 +353,7 @@ def _reply(done: grpc.Future) -> Reply:
     except grpc.RpcError as error:
         return _failed(error)
     except grpc.FutureCancelledError as error:
-        return Reply(None, grpc.StatusCode.CANCELLED.name, "called off", error)
+        return Reply(None, grpc.StatusCode.CANCELLED.name, CALLED_OFF, error)
 
 
 def _failed(error: grpc.RpcError) -> Reply:

@@ -40,6 +40,8 @@ class Core:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        #: Read now, so that a file that is missing is said where it is named.
+        self.credentials = options.tls.credentials() if options.tls else None
         self.closed = False
         self._budget = Budget(options.retry.budget)
         self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
@@ -97,7 +99,7 @@ class Core:
         return f"{self._prefix}-{next(self._numbers)}"
 
     def _ask(self, method: str, message: Any, deadline: Deadline) -> Steps[Any]:
-        yield Send(method, message, deadline.left)
+        yield Send(method, message, deadline.left, self.options.call_metadata())
         reply = yield Wait()
         assert reply is not None
         if reply.response is None:

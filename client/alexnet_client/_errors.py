@@ -119,8 +119,9 @@ class ServerError(RequestError):
     """The server failed."""
 
 
-#: What a client says itself, of a deadline that passed before anything was sent.
+#: What a client says itself: of a deadline that passed before anything was sent, and of what nobody waits for any more.
 ENCODING = "images were still being encoded here"
+CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ MEANINGS = (
     ),
     Meaning(
         ("UNAVAILABLE",),
-        ("CERTIFICATE_VERIFY_FAILED", "SSL_ERROR", "Ssl handshake failed", "TLS handshake failed", "Peer name"),
+        ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed"),
         NotPermitted,
         False,
         "{url} and this client do not agree on who they are ({message}): look at `tls`, and at both certificates",
@@ -225,7 +226,21 @@ MEANINGS = (
         "{model} refused the request: {message}",
     ),
     Meaning(
-        ("CANCELLED", "UNKNOWN", "ABORTED", "UNIMPLEMENTED", "INTERNAL", "DATA_LOSS"),
+        ("CANCELLED",),
+        (CALLED_OFF,),
+        ServerError,
+        False,
+        "the request to {model} at {url} was {message}",
+    ),
+    Meaning(
+        ("CANCELLED",),  # not by this client: so a server that stops at once, or a proxy, ends what is under way
+        ("",),
+        Unavailable,
+        True,
+        "{url} dropped the request to {model} ({message}): its server stops",
+    ),
+    Meaning(
+        ("UNKNOWN", "ABORTED", "UNIMPLEMENTED", "INTERNAL", "DATA_LOSS"),
         ("",),
         ServerError,
         False,

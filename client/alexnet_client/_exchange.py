@@ -55,6 +55,7 @@ class Send:
     message: Any
     #: Seconds that it may take.
     timeout: float | None
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def exchange(
     attempts = under_way = 0
     while True:
         attempts, under_way = attempts + 1, under_way + 1
-        yield _attempt(message, request, deadline)
+        yield _attempt(options, message, request, deadline)
         while under_way:
             hedges = retry.hedge is not None and attempts < retry.attempts
             reply = yield Wait(retry.hedge if hedges else None)
@@ -102,7 +103,7 @@ def exchange(
                     retry = replace(retry, hedge=None)
                     continue
                 attempts, under_way = attempts + 1, under_way + 1
-                yield _attempt(message, request, deadline)
+                yield _attempt(options, message, request, deadline)
                 continue
             under_way -= 1
             if reply.response is not None:
@@ -144,9 +145,9 @@ def tolerant(
     return None
 
 
-def _attempt(message: ModelInferRequest, request: Request, deadline: Deadline) -> Send:
+def _attempt(options: Options, message: ModelInferRequest, request: Request, deadline: Deadline) -> Send:
     left = deadline.left
     if left is not None and request.waits_in_queue:
         # Whoever has given up need not be worked for; and 0 would be for ever.
         message.parameters["timeout"].int64_param = min(_LONGEST, max(1, int(left * MICROSECONDS)))
-    return Send("ModelInfer", message, left)
+    return Send("ModelInfer", message, left, options.call_metadata())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from numbers import Real
@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Union
 
 from alexnet_client._errors import InvalidRequest
 from alexnet_client._retry import Retry
+from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -56,6 +57,9 @@ class Options:
     retry: Retry = field(default_factory=Retry)
     #: Sent along with each call.
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: TLS | None = None
+    #: Sent as ``authorization: Bearer``; a function is asked before each attempt.
+    token: str | Callable[[], str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, (str, list, tuple)) or not self.url:
@@ -69,6 +73,10 @@ class Options:
         check_timeout(self.timeout)
         if not isinstance(self.retry, Retry):
             raise InvalidRequest(f"retry is {self.retry!r}: want a Retry(attempts=..., backoff=...)")
+        if self.tls is not None and not isinstance(self.tls, TLS):
+            raise InvalidRequest(f"tls is a {type(self.tls).__name__}: want TLS(ca=..., certificate=..., key=...)")
+        if self.token is not None and self.tls is None:
+            raise InvalidRequest("a token would travel for all to read: give tls=TLS(...) as well")
         for key, value in self.metadata.items():
             if not isinstance(key, str) or not _METADATA.fullmatch(key) or key.startswith("grpc-"):
                 raise InvalidRequest(f"metadata has the key {key!r}: want lower-case letters, digits and . _ -")
@@ -94,6 +102,14 @@ class Options:
     def balanced(self) -> bool:
         """Whether there may be several servers."""
         return len(self.urls) > 1 or self.name.startswith(_DNS)
+
+    def call_metadata(self) -> tuple[tuple[str, str], ...]:
+        """What is sent along with an attempt."""
+        given = tuple(self.metadata.items())
+        if self.token is None:
+            return given
+        token = self.token() if callable(self.token) else self.token
+        return (*given, ("authorization", f"Bearer {token}"))
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """Seconds that a call may take.

@@ -34,6 +34,7 @@ from alexnet_client.contract import DEFAULT_MODEL
 from alexnet_client.undecodable import UndecodableImage
 
 PUBLIC = [
+    "TLS",
     "AlexNetClient",
     "AlexNetError",
     "Answer",
@@ -89,7 +90,7 @@ def test_the_version_is_the_changelogs() -> None:
 
 
 MEANINGS = {
-    "CANCELLED": ServerError,
+    "CANCELLED": Unavailable,
     "UNKNOWN": ServerError,
     "INVALID_ARGUMENT": InvalidRequest,
     "DEADLINE_EXCEEDED": DeadlineExceeded,

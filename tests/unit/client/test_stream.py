@@ -173,7 +173,7 @@ def test_one_that_stays_away_is_an_error(server: FakeTriton, make: Make) -> None
 
 
 def test_whoever_stops_listening_leaves_nothing_running(server: FakeTriton, make: Make) -> None:
-    server.script(Scripted(), then=Scripted(seconds=30))
+    server.script(then=lambda request: Scripted(seconds=30 if request.raw_input_contents[0][0] else 0))
     with make(server.url, PIXELS) as client:
         answers = client.stream(shades(40 * IMAGES_A_REQUEST), embed=True, in_flight=4)
         assert next(answers).place == 0
