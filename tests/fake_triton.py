@@ -23,7 +23,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from alexnet_client import refusal
-from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, MAX_BATCH, PROBABILITIES, SERVED_MODELS
+from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, MAX_BATCH, MODELS, PROBABILITIES, SERVED_MODELS
 from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
 
@@ -109,6 +109,19 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
     def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.calls["ServerMetadata"] += 1
         return service_pb2.ServerMetadataResponse(name="triton", version="fake")
+
+    def ModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["ModelMetadata"] += 1
+        if request.name not in self.models:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}' is not found")
+        answer = service_pb2.ModelMetadataResponse(name=request.name, versions=[self.version])
+        for found, tensors in (
+            (answer.inputs, MODELS[request.name].inputs),
+            (answer.outputs, MODELS[request.name].outputs),
+        ):
+            for tensor in tensors:
+                found.add(name=tensor.name, datatype=tensor.dtype, shape=(-1, *tensor.shape))
+        return answer
 
     def RepositoryIndex(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.calls["RepositoryIndex"] += 1

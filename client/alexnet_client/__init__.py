@@ -23,7 +23,15 @@ from alexnet_client._errors import (
     UnknownModel,
 )
 from alexnet_client._images import ImageLike
-from alexnet_client._results import Answer, Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._results import (
+    Answer,
+    Health,
+    ModelMetadata,
+    ModelState,
+    Prediction,
+    PredictionsAndEmbedding,
+    TensorMetadata,
+)
 from alexnet_client._retry import Retry
 from alexnet_client._tls import TLS
 from alexnet_client.errors import AlexNetError
@@ -42,6 +50,8 @@ __all__ = [
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "ModelMetadata",
+    "ModelState",
     "NotPermitted",
     "Outputs",
     "Overloaded",
@@ -50,6 +60,7 @@ __all__ = [
     "RequestError",
     "Retry",
     "ServerError",
+    "TensorMetadata",
     "Unavailable",
     "UnknownModel",
 ]

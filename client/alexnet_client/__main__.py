@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alexnet_client import TLS, AlexNetClient, InvalidRequest, Retry, _bulk
+from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bulk
 from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
 from alexnet_client.command import run
@@ -26,7 +26,8 @@ examples:
   alexnet-client classify --json --top-k 1 *.png
   alexnet-client embed --output vectors.npy *.png
   alexnet-client embed --input photographs/ --output vectors.parquet --model alexnet_int8
-  alexnet-client health
+  alexnet-client health --infer
+  alexnet-client models
 
 environment: ALEXNET_URL; ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME: PEM files
              and the server's name; ALEXNET_TOKEN: sent as a bearer token, under TLS only
@@ -71,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
         help="requests, of up to 32 images, under way at once (%(default)s)",
     )
     health = commands.add_parser("health", help="ask whether the server is ready, and what it serves")
+    health.add_argument("--infer", action="store_true", help="ask each model for a real inference, too")
+    models = commands.add_parser("models", help="list the models of the server's repository")
     health.add_argument("--json", action="store_true", help="one JSON object")
     for command in (classify, embed):
         command.add_argument("images", nargs="*" if command is embed else "+", help="JPEG, PNG, WebP or GIF files")
@@ -79,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
             default=DEFAULT_MODEL,
             help=f"one of {', '.join(SERVED_MODELS)} (%(default)s, decodes on the server)",
         )
-    for command in (classify, embed, health):
+    models.add_argument("--json", action="store_true", help="one JSON object a line, a model each")
+    for command in (classify, embed, health, models):
         command.add_argument(
             "--url",
             default=os.environ.get("ALEXNET_URL", DEFAULT_URL),
@@ -100,13 +104,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "health":
         with AlexNetClient(options.url, timeout=options.timeout, **_identity()) as client:
-            health = client.health()
+            health = client.health(infer=options.infer)
         if options.json:
             print(json.dumps(asdict(health)))
         else:
             print(f"{health.server} {health.version} at {options.url}: {'ready' if health.ready else 'not ready'}")
             print(f"models: {', '.join(health.models) or 'none'}")
-        return 0 if health.ready and health.models else 3
+            if health.answered is not None:
+                print(f"answered: {', '.join(health.answered) or 'none'}")
+        return 0 if health.ok else 3
+    if options.command == "models":
+        with AlexNetClient(options.url, timeout=options.timeout, **_identity()) as client:
+            for model in client.models():
+                print(json.dumps(asdict(model)) if options.json else _state(model))
+        return 0
     if options.command == "embed":
         return _embed(options)
     with AlexNetClient(options.url, options.model, options.timeout, **_identity()) as client:
@@ -131,6 +142,11 @@ def _embed(options: argparse.Namespace) -> int:
         print(f"{summary.failed} files cannot be used: {options.output}.jsonl says why", file=sys.stderr)
     # Who names a file wants it; of a folder the list is the answer.
     return InvalidRequest.exit_status if summary.failed and options.images else 0
+
+
+def _state(model: ModelState) -> str:
+    reason = f" ({model.reason})" if model.reason else ""
+    return f"{model.name:16} {model.version:>4}  {model.state}{reason}"
 
 
 def _identity() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -20,11 +20,23 @@ from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
 from alexnet_client._images import ImageLike, as_list, at_once
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
 from alexnet_client._request import IMAGES_A_REQUEST, Wanted, takes_files, top
-from alexnet_client._results import Answer, Answered, Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._results import (
+    Answer,
+    Answered,
+    Health,
+    ModelMetadata,
+    ModelState,
+    Prediction,
+    PredictionsAndEmbedding,
+)
 from alexnet_client._retry import Retry
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+    from prometheus_client import CollectorRegistry
 
 _Self = TypeVar("_Self", bound="AsyncAlexNetClient")
 _T = TypeVar("_T")
@@ -46,13 +58,17 @@ class AsyncAlexNetClient:
         metadata: Mapping[str, str] | None = None,
         tls: TLS | None = None,
         token: str | Callable[[], str] | None = None,
+        registry: CollectorRegistry | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """As :class:`AlexNetClient`.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
         """
-        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token))
+        self._core = Core(
+            Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token), registry, tracer
+        )
         self._opened: tuple[Any, Any] | None = None
 
     @property
@@ -107,9 +123,17 @@ class AsyncAlexNetClient:
         outputs, count = _core.wanted(top_k, embed), _core.in_flight(in_flight)
         return self._stream(images, outputs, ordered, count, self._core.options.timeout_of(timeout))
 
-    async def health(self, *, timeout: Timeout = OMITTED) -> Health:
+    async def health(self, *, infer: bool = False, timeout: Timeout = OMITTED) -> Health:
         """As :meth:`AlexNetClient.health`."""
-        return await self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout))))
+        return await self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout)), infer=infer))
+
+    async def models(self, *, timeout: Timeout = OMITTED) -> list[ModelState]:
+        """As :meth:`AlexNetClient.models`."""
+        return await self._run(self._core.models(Deadline(self._core.options.timeout_of(timeout))))
+
+    async def metadata(self, *, timeout: Timeout = OMITTED) -> ModelMetadata:
+        """As :meth:`AlexNetClient.metadata`."""
+        return await self._run(self._core.metadata(Deadline(self._core.options.timeout_of(timeout))))
 
     async def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other tasks end with an error."""
@@ -218,7 +242,12 @@ class AsyncAlexNetClient:
     async def _attempt(self, step: Send) -> Reply:
         try:
             method = getattr(self._stub(), step.method)
-            return Reply(await method(step.message, timeout=step.timeout, metadata=step.metadata))
+            call = method(step.message, timeout=step.timeout, metadata=step.metadata)
+            response = await call
+            if self._core.telemetry is None:
+                return Reply(response)
+            headers = {str(key): str(value) for key, value in await call.initial_metadata()}
+            return Reply(response, headers=headers)
         except grpc.aio.AioRpcError as error:
             return Reply(None, error.code().name, error.details() or "no details", error)
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:  # the channel was closed

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 import numpy as np
@@ -23,11 +23,23 @@ from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
 from alexnet_client._images import ImageLike, as_list
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
 from alexnet_client._request import Wanted, top
-from alexnet_client._results import Answer, Answered, Health, Prediction, PredictionsAndEmbedding
+from alexnet_client._results import (
+    Answer,
+    Answered,
+    Health,
+    ModelMetadata,
+    ModelState,
+    Prediction,
+    PredictionsAndEmbedding,
+)
 from alexnet_client._retry import Retry
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+    from prometheus_client import CollectorRegistry
 
 _Self = TypeVar("_Self", bound="AlexNetClient")
 _T = TypeVar("_T")
@@ -51,6 +63,8 @@ class AlexNetClient:
         metadata: Mapping[str, str] | None = None,
         tls: TLS | None = None,
         token: str | Callable[[], str] | None = None,
+        registry: CollectorRegistry | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Name the server; nothing is sent yet.
 
@@ -63,12 +77,16 @@ class AlexNetClient:
             metadata: sent along with each call.
             tls: encrypt, and who must be who; None is plain text.
             token: sent as ``authorization: Bearer`` with each call; of a function, what it returns then. Needs ``tls``.
+            registry: where this client's metrics are kept (``prometheus-client``).
+            tracer: what makes a span of each request (OpenTelemetry), which the server's spans join.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        self._core = Core(Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token))
+        self._core = Core(
+            Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token), registry, tracer
+        )
         self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
         self._stub = GRPCInferenceServiceStub(self._channel)
 
@@ -160,13 +178,33 @@ class AlexNetClient:
         outputs, count = _core.wanted(top_k, embed), _core.in_flight(in_flight)
         return self._stream(_core.chunks(images), outputs, ordered, count, self._core.options.timeout_of(timeout))
 
-    def health(self, *, timeout: Timeout = OMITTED) -> Health:
+    def health(self, *, infer: bool = False, timeout: Timeout = OMITTED) -> Health:
         """Whether the server is up, and which models it serves.
+
+        Args:
+            infer: ask each model for a real inference, too.
 
         Raises:
             Unavailable, DeadlineExceeded, NotPermitted: it does not answer.
         """
-        return self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout))))
+        return self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout)), infer=infer))
+
+    def models(self, *, timeout: Timeout = OMITTED) -> list[ModelState]:
+        """The models of the server's repository, and the state of each.
+
+        Raises:
+            as :meth:`health`.
+        """
+        return self._run(self._core.models(Deadline(self._core.options.timeout_of(timeout))))
+
+    def metadata(self, *, timeout: Timeout = OMITTED) -> ModelMetadata:
+        """The tensors of this client's model, as the server has them.
+
+        Raises:
+            UnknownModel: it is not served.
+            as :meth:`health`.
+        """
+        return self._run(self._core.metadata(Deadline(self._core.options.timeout_of(timeout))))
 
     def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other threads end with an error."""
@@ -273,8 +311,12 @@ class AlexNetClient:
             raise
 
     def _call(self, step: Send) -> Reply:
+        method = getattr(self._stub, step.method)
         try:
-            return Reply(self._guarded(getattr(self._stub, step.method), step))
+            if self._core.telemetry is None:
+                return Reply(self._guarded(method, step))
+            response, call = self._guarded(method.with_call, step)
+            return Reply(response, headers=_headers(call))
         except grpc.RpcError as error:
             return _failed(error)
 
@@ -349,11 +391,15 @@ class _Running(Generic[_T]):
 
 def _reply(done: grpc.Future) -> Reply:
     try:
-        return Reply(done.result())
+        return Reply(done.result(), headers=_headers(done))
     except grpc.RpcError as error:
         return _failed(error)
     except grpc.FutureCancelledError as error:
         return Reply(None, grpc.StatusCode.CANCELLED.name, CALLED_OFF, error)
+
+
+def _headers(call: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in call.initial_metadata() or ()}
 
 
 def _failed(error: grpc.RpcError) -> Reply:

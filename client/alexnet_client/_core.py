@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from tritonclient.grpc import service_pb2
 
 from alexnet_client import _results
@@ -17,20 +20,30 @@ from alexnet_client._errors import (
     Failure,
     InvalidImage,
     InvalidRequest,
+    Overloaded,
+    ServerError,
+    Unavailable,
     translate,
 )
 from alexnet_client._exchange import Deadline, Send, Steps, Wait, exchange, tolerant
 from alexnet_client._images import ImageLike
 from alexnet_client._options import Options
 from alexnet_client._request import IMAGES_A_REQUEST, Request, Wanted, requests, top
-from alexnet_client._results import Answer, Answered, Health
-from alexnet_client._retry import Budget
-from alexnet_client.contract import EMBEDDING, SERVED_MODELS
+from alexnet_client._results import Answer, Answered, Health, ModelMetadata, ModelState, TensorMetadata
+from alexnet_client._retry import Budget, Retry
+from alexnet_client._telemetry import Telemetry
+from alexnet_client.contract import EMBEDDING, IMAGE, PIXEL_ZERO, SERVED_MODELS
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+    from prometheus_client import CollectorRegistry
 
 #: Requests of one call under way at once: the server works on one while the next is prepared and sent.
 IN_FLIGHT = 4
 #: The same, of a stream, whose caller is in no hurry for any one of them.
 STREAM_IN_FLIGHT = 8
+#: What a model is asked to find out whether it answers, once.
+_GREY, _ONCE = np.full(IMAGE.shape, PIXEL_ZERO, np.uint8), Retry(attempts=1)
 
 _T = TypeVar("_T")
 
@@ -38,8 +51,9 @@ _T = TypeVar("_T")
 class Core:
     """A client's options, its retry budget, the ids of its requests; and whether it was closed."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, registry: CollectorRegistry | None, tracer: Tracer | None) -> None:
         self.options = options
+        self.telemetry = Telemetry(options.model, registry, tracer) if registry or tracer else None
         #: Read now, so that a file that is missing is said where it is named.
         self.credentials = options.tls.credentials() if options.tls else None
         self.closed = False
@@ -52,6 +66,7 @@ class Core:
         """One for each request of a call. What cannot be encoded is an exchange that fails, in its turn."""
         made = requests(self.options.model, images, outputs, self._check(deadline))
         while True:
+            began = deadline.now
             try:
                 request = next(made)
             except StopIteration:
@@ -59,14 +74,20 @@ class Core:
             except (InvalidImage, DeadlineExceeded) as error:
                 yield _fails(error)
                 return
-            yield exchange(self.options, request, self._id(), deadline, self._budget)
+            if self.telemetry:
+                self.telemetry.encoded(deadline.now - began)
+            yield exchange(self.options, request, self._id(), deadline, self._budget, self.telemetry)
 
     def chunk_requests(
         self, first: int, images: Sequence[ImageLike], outputs: Sequence[Wanted]
     ) -> tuple[list[Request], dict[int, InvalidImage]]:
         """Some images of a stream, encoded; and place -> why, of those that cannot be."""
         refused: dict[int, InvalidImage] = {}
-        return list(requests(self.options.model, images, outputs, refused=refused, first=first)), refused
+        began = time.monotonic()
+        made = list(requests(self.options.model, images, outputs, refused=refused, first=first))
+        if self.telemetry:
+            self.telemetry.encoded(time.monotonic() - began)
+        return made, refused
 
     def chunk(
         self,
@@ -79,11 +100,13 @@ class Core:
         made, refused = encoded
         answered: list[Answered] = []
         for request in made:
-            got = yield from tolerant(self.options, request, self._id(), Deadline(timeout), self._budget, refused)
+            got = yield from tolerant(
+                self.options, request, self._id(), Deadline(timeout), self._budget, refused, self.telemetry
+            )
             answered += [got] if got else []
         return _results.one_by_one(answered, dict(enumerate(images, first)), refused)
 
-    def health(self, deadline: Deadline) -> Steps[Health]:
+    def health(self, deadline: Deadline, *, infer: bool = False) -> Steps[Health]:
         """Ask whether the server is up, and which models it serves."""
         ask = self._ask
         metadata = yield from ask("ServerMetadata", service_pb2.ServerMetadataRequest(), deadline)
@@ -93,7 +116,41 @@ class Core:
         for name in SERVED_MODELS:
             if (yield from ask("ModelReady", service_pb2.ModelReadyRequest(name=name), deadline)).ready:
                 models.append(name)
-        return Health(live.live, ready.ready, metadata.name, metadata.version, tuple(models))
+        answered = []
+        for name in models if infer else ():
+            (request,) = requests(name, [_GREY], [Wanted(EMBEDDING)])
+            options = replace(self.options, model=name, retry=_ONCE)
+            try:
+                yield from exchange(options, request, self._id(), deadline, self._budget)
+                answered.append(name)
+            except Overloaded:  # full is not dead
+                answered.append(name)
+            except (Unavailable, ServerError, DeadlineExceeded):
+                pass
+        return Health(
+            live.live,
+            ready.ready,
+            metadata.name,
+            metadata.version,
+            tuple(models),
+            tuple(answered) if infer else None,
+        )
+
+    def models(self, deadline: Deadline) -> Steps[list[ModelState]]:
+        """Ask for the repository's index."""
+        index = yield from self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), deadline)
+        return [ModelState(each.name, each.version, each.state, each.reason) for each in index.models]
+
+    def metadata(self, deadline: Deadline) -> Steps[ModelMetadata]:
+        """Ask for the model's tensors."""
+        said = yield from self._ask(
+            "ModelMetadata", service_pb2.ModelMetadataRequest(name=self.options.model), deadline
+        )
+        inputs, outputs = (
+            tuple(TensorMetadata(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in tensors)
+            for tensors in (said.inputs, said.outputs)
+        )
+        return ModelMetadata(said.name, tuple(said.versions), inputs, outputs)
 
     def _id(self) -> str:
         return f"{self._prefix}-{next(self._numbers)}"

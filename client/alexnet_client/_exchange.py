@@ -7,8 +7,8 @@ returns the answer. The two clients drive the same one, in their own way to wait
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Union
 
 from tritonclient.grpc.service_pb2 import ModelInferRequest
@@ -18,6 +18,7 @@ from alexnet_client._options import Options
 from alexnet_client._request import Request
 from alexnet_client._results import Answered, checked
 from alexnet_client._retry import Budget
+from alexnet_client._telemetry import HEDGE, SILENT, Observer, Telemetry
 
 MICROSECONDS = 1_000_000
 #: Triton's queue keeps such a number.
@@ -35,6 +36,11 @@ class Deadline:
         """
         self.timeout, self._clock = timeout, clock
         self._at = None if timeout is None else clock() + timeout
+
+    @property
+    def now(self) -> float:
+        """Seconds, of some clock that only goes forward."""
+        return self._clock()
 
     @property
     def left(self) -> float | None:
@@ -73,6 +79,8 @@ class Reply:
     status: str = "OK"
     message: str = ""
     cause: Exception | None = None
+    #: What came before the answer, where telemetry is wanted.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _T = TypeVar("_T")
@@ -81,20 +89,39 @@ Steps = Generator[Union[Send, Wait], Union[Reply, None], _T]  # noqa: UP007
 
 
 def exchange(
-    options: Options, request: Request, request_id: str, deadline: Deadline, budget: Budget
+    options: Options,
+    request: Request,
+    request_id: str,
+    deadline: Deadline,
+    budget: Budget,
+    telemetry: Telemetry | None = None,
 ) -> Steps[Answered]:
     """Send a request until it is answered, or until nothing more can help.
 
     Raises:
         RequestError: what the last attempt met.
     """
+    observer = telemetry.observe(request_id, len(request.places)) if telemetry else SILENT
+    try:
+        answered = yield from _attempts(options, request, request_id, deadline, budget, observer)
+    except BaseException as error:  # also when nobody asks for the next step any more
+        observer.ended(error)
+        raise
+    observer.ended(None)
+    return answered
+
+
+def _attempts(
+    options: Options, request: Request, request_id: str, deadline: Deadline, budget: Budget, observer: Observer
+) -> Steps[Answered]:
     retry = options.retry
     message = request.message(options.model, request_id)
     budget.deposit()
     attempts = under_way = 0
     while True:
         attempts, under_way = attempts + 1, under_way + 1
-        yield _attempt(options, message, request, deadline)
+        began = deadline.now
+        yield _attempt(options, message, request, deadline, observer)
         while under_way:
             hedges = retry.hedge is not None and attempts < retry.attempts
             reply = yield Wait(retry.hedge if hedges else None)
@@ -102,10 +129,12 @@ def exchange(
                 if not deadline.allows(0) or not budget.withdraw():
                     retry = replace(retry, hedge=None)
                     continue
+                observer.again(HEDGE)
                 attempts, under_way = attempts + 1, under_way + 1
-                yield _attempt(options, message, request, deadline)
+                yield _attempt(options, message, request, deadline, observer)
                 continue
             under_way -= 1
+            observer.attempted(deadline.now - began, reply.headers)
             if reply.response is not None:
                 return Answered(request.places, checked(reply.response, len(request.places)))
             failure = Failure(
@@ -118,8 +147,10 @@ def exchange(
         pause = retry.pause(attempts)
         if attempts >= retry.attempts or not deadline.allows(pause) or not budget.withdraw():
             raise error
+        observer.again(type(error).__name__)
         if (yield Wait(pause)) is not None:  # called off
             raise error
+        observer.paused(pause)
 
 
 def tolerant(
@@ -129,6 +160,7 @@ def tolerant(
     deadline: Deadline,
     budget: Budget,
     refused: dict[int, InvalidImage],
+    telemetry: Telemetry | None = None,
 ) -> Steps[Answered | None]:
     """As :func:`exchange`, without those images that the server refuses; None if that is all of them.
 
@@ -137,7 +169,7 @@ def tolerant(
     """
     while request.places:
         try:
-            return (yield from exchange(options, request, request_id, deadline, budget))
+            return (yield from exchange(options, request, request_id, deadline, budget, telemetry))
         except InvalidImage as error:
             for place, reason in error.images.items():
                 refused[place] = InvalidImage({place: reason}, request.names)
@@ -145,9 +177,11 @@ def tolerant(
     return None
 
 
-def _attempt(options: Options, message: ModelInferRequest, request: Request, deadline: Deadline) -> Send:
+def _attempt(
+    options: Options, message: ModelInferRequest, request: Request, deadline: Deadline, observer: Observer
+) -> Send:
     left = deadline.left
     if left is not None and request.waits_in_queue:
         # Whoever has given up need not be worked for; and 0 would be for ever.
         message.parameters["timeout"].int64_param = min(_LONGEST, max(1, int(left * MICROSECONDS)))
-    return Send("ModelInfer", message, left, options.call_metadata())
+    return Send("ModelInfer", message, left, options.call_metadata() + observer.metadata())

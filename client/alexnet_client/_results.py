@@ -42,7 +42,47 @@ class Health:
     ready: bool
     server: str
     version: str
+    #: Of them, those that it calls ready.
     models: tuple[str, ...]
+    #: Of those, the ones that answered an inference; None if they were not asked. Triton's own flags stay true when the
+    #: process of a model is dead.
+    answered: tuple[str, ...] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it serves: ready, with a model, and each that was asked has answered."""
+        return self.ready and bool(self.models) and self.answered in (None, self.models)
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What a server says of one of its models."""
+
+    name: str
+    version: str
+    #: ``READY``, ``LOADING``, ``UNAVAILABLE``...
+    state: str
+    #: Why it is not ready.
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TensorMetadata:
+    """A tensor as the server names it; -1 is any length."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """A model's inputs and outputs, as the server has them."""
+
+    name: str
+    versions: tuple[str, ...]
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
 
 
 @dataclass(frozen=True)

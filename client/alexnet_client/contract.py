@@ -164,3 +164,35 @@ METRICS: Final = (
     ENGINE_PLAN_BYTES,
     ENGINE_MEMORY_BYTES,
 )
+
+# --- Metrics of a client, in its own registry.
+_CLIENT_MODEL: Final = ("model",)
+CLIENT_REQUESTS_TOTAL: Final = Metric(
+    "alexnet_client_requests_total",
+    "counter",
+    "Requests that ended, by outcome: ok, or the error",
+    ("model", "outcome"),
+)
+CLIENT_IMAGES_TOTAL: Final = Metric("alexnet_client_images_total", "counter", "Images answered", _CLIENT_MODEL)
+CLIENT_RETRIES_TOTAL: Final = Metric(
+    "alexnet_client_retries_total", "counter", "Attempts after the first, by why: an error, or hedge", ("model", "why")
+)
+CLIENT_IN_FLIGHT: Final = Metric("alexnet_client_in_flight", "gauge", "Requests under way", _CLIENT_MODEL)
+#: Phases: ``encode`` (images to bytes), ``pause`` (before a repetition), ``server`` (as the gateway says, in whole
+#: milliseconds; absent without one), ``network`` (the rest of an attempt).
+CLIENT_PHASE_SECONDS: Final = Metric(
+    "alexnet_client_phase_seconds",
+    "histogram",
+    "Where a request's time went",
+    ("model", "phase"),
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
+CLIENT_METRICS: Final = (
+    CLIENT_REQUESTS_TOTAL,
+    CLIENT_IMAGES_TOTAL,
+    CLIENT_RETRIES_TOTAL,
+    CLIENT_IN_FLIGHT,
+    CLIENT_PHASE_SECONDS,
+)
+#: What Envoy says of how long those behind it took, in milliseconds.
+SERVER_MILLISECONDS: Final = "x-envoy-upstream-service-time"

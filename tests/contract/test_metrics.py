@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from alexnet_client.contract import METRICS
+from alexnet_client.contract import CLIENT_METRICS, METRICS
 
 README = Path(__file__).parents[2] / "README.md"
+CLIENT_README = README.parent / "client" / "README.md"
 ROW = re.compile(r"^\| `(alexnet_\w+)` \| (\w+)[^|]* \| ([^|]*) \|$", re.MULTILINE)
 
 
@@ -14,8 +15,13 @@ def test_the_readme_lists_every_metric_with_its_kind_and_labels() -> None:
     assert listed == {metric.name: (metric.kind, metric.labels) for metric in METRICS}
 
 
+def test_the_clients_readme_lists_its_own() -> None:
+    rows = re.findall(r"^\| `(alexnet_client_\w+)` \| (\w+) \|", CLIENT_README.read_text(), re.MULTILINE)
+    assert rows == [(metric.name, metric.kind) for metric in CLIENT_METRICS]
+
+
 def test_names_are_prometheus_names() -> None:
-    for metric in METRICS:
+    for metric in (*METRICS, *CLIENT_METRICS):
         assert metric.kind in ("counter", "gauge", "histogram")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert bool(metric.buckets) == (metric.kind == "histogram")

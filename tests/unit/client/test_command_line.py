@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -45,8 +46,20 @@ def test_every_command_prints_what_it_was_asked(server: FakeTriton, files: list[
     capsys.readouterr()
     assert main(["health", *url]) == 0
     assert "ready\nmodels: alexnet_int8, alexnet\n" in capsys.readouterr().out
-    assert main(["health", *url, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ready"] is True
+    assert main(["health", *url, "--json", "--infer"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["ready"], said["answered"]) == (True, ["alexnet_int8", "alexnet"])
+    server.script(then=Scripted(grpc.StatusCode.INTERNAL, "is not healthy"))
+    assert main(["health", *url, "--infer"]) == 3
+    assert "answered: none" in capsys.readouterr().out
+    server.script()
+    assert main(["models", *url]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["alexnet", "1", "READY"],
+        ["alexnet_int8", "1", "READY"],
+    ]
+    assert main(["models", *url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["name"] == "alexnet"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ PUBLIC = [
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "ModelMetadata",
+    "ModelState",
     "NotPermitted",
     "Outputs",
     "Overloaded",
@@ -54,6 +56,7 @@ PUBLIC = [
     "RequestError",
     "Retry",
     "ServerError",
+    "TensorMetadata",
     "Unavailable",
     "UnknownModel",
 ]
@@ -198,7 +201,7 @@ def test_both_clients_have_the_same_calls() -> None:
 
     assert calls(AsyncAlexNetClient) == calls(AlexNetClient)
     waited = {name for name, _ in inspect.getmembers(AsyncAlexNetClient, inspect.iscoroutinefunction) if name[0] != "_"}
-    assert waited == {"classify", "embed", "classify_and_embed", "infer", "health", "close"}
+    assert waited == {"classify", "embed", "classify_and_embed", "infer", "health", "models", "metadata", "close"}
     for kind in (AlexNetClient, AsyncAlexNetClient):
         assert not hasattr(kind, "__del__")
 

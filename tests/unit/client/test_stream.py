@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from alexnet_client import InvalidRequest, Unavailable
+from alexnet_client import InvalidRequest, Retry, Unavailable
 from alexnet_client._images import as_file
 from alexnet_client._request import IMAGES_A_REQUEST
 from alexnet_client.contract import DEFAULT_MODEL, IMAGE
@@ -161,7 +161,7 @@ def _noted(answers, places: list[int]):
 def test_a_server_that_is_away_for_a_moment_loses_and_doubles_nothing(server: FakeTriton, make: Make) -> None:
     away = Scripted(grpc.StatusCode.UNAVAILABLE, "Server is stopping")
     server.script(*[Scripted()] * 3, *[away] * 9)
-    with make(server.url, PIXELS) as client:
+    with make(server.url, PIXELS, retry=Retry(attempts=12)) as client:
         answers = list(client.stream(shades(20 * IMAGES_A_REQUEST), embed=True))
     assert [answer.place for answer in answers] == list(range(20 * IMAGES_A_REQUEST))
     assert [answer.embedding[0] for answer in answers] == [place % 256 for place in range(20 * IMAGES_A_REQUEST)]
