@@ -14,6 +14,9 @@ from alexnet_client._options import Options
 KEEPALIVE, KEEPALIVE_TIMEOUT = 20_000, 5_000
 #: Milliseconds between attempts to connect: gRPC's own 1 to 120 s would outlive a server's restart.
 FIRST_RECONNECT, LAST_RECONNECT = 100, 2_000
+#: Milliseconds that connecting may take; gRPC calls it the least time between two attempts, but for one that is refused
+#: that is the above.
+CONNECT = 5_000
 
 
 def arguments(options: Options) -> list[tuple[str, Any]]:
@@ -25,7 +28,7 @@ def arguments(options: Options) -> list[tuple[str, Any]]:
         ("grpc.keepalive_time_ms", KEEPALIVE),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT),
         ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT),
-        ("grpc.min_reconnect_backoff_ms", FIRST_RECONNECT),
+        ("grpc.min_reconnect_backoff_ms", CONNECT),
         ("grpc.max_reconnect_backoff_ms", LAST_RECONNECT),
         # Ours repeats by what the server says, which gRPC's cannot.
         ("grpc.enable_retries", 0),

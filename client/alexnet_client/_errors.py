@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from alexnet_client import refusal
-from alexnet_client.contract import OVERLOAD_SIGNS
+from alexnet_client.contract import OVERLOAD_SIGNS, TOO_LARGE
 from alexnet_client.errors import AlexNetError
 
 
@@ -190,8 +190,8 @@ MEANINGS = (
         "{model} at {url} is overloaded ({message}): send again later",
     ),
     Meaning(
-        ("RESOURCE_EXHAUSTED",),
-        ("larger than max",),
+        ("RESOURCE_EXHAUSTED", "UNKNOWN"),
+        ("larger than max", TOO_LARGE),
         InvalidRequest,
         False,
         "{model} at {url} refused the request for its size ({message}): send less at once",
@@ -224,6 +224,13 @@ MEANINGS = (
         InvalidRequest,
         False,
         "{model} refused the request: {message}",
+    ),
+    Meaning(
+        ("UNKNOWN",),
+        ("while retrying upstream",),
+        Unavailable,
+        True,
+        "a proxy at {url} lost the server behind it ({message})",
     ),
     Meaning(
         ("CANCELLED",),

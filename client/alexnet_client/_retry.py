@@ -14,7 +14,8 @@ from alexnet_client._errors import InvalidRequest
 
 #: Each pause is as many times the one before.
 FACTOR = 2.0
-#: Repetitions that a budget lets through a second whatever else is sent, and how many it saves up.
+#: Repetitions that a budget lets through a second whatever else is sent, and how many it saves up at least: those of
+#: so many requests.
 A_SECOND, SAVED = 10.0, 100.0
 
 
@@ -64,19 +65,20 @@ class Budget:
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._clock = share, clock
-        self._tokens, self._at = SAVED, clock()
+        self._most = SAVED * max(1.0, share)
+        self._tokens, self._at = self._most, clock()
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
         """A request is sent for the first time."""
         with self._lock:
-            self._tokens = min(SAVED, self._tokens + self._share)
+            self._tokens = min(self._most, self._tokens + self._share)
 
     def withdraw(self) -> bool:
         """Whether one may be sent again."""
         with self._lock:
             now = self._clock()
-            self._tokens = min(SAVED, self._tokens + A_SECOND * (now - self._at))
+            self._tokens = min(self._most, self._tokens + A_SECOND * (now - self._at))
             self._at = now
             if self._tokens < 1:
                 return False

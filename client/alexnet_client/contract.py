@@ -48,7 +48,9 @@ IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 REFUSED_IMAGES: Final = "images that cannot be used: "
 #: How a refusal begins that is for now: sending it again later may help.
 OVERLOADED: Final = "too much to do"
-#: That, and Triton's own words for it.
+#: How the refusal of a request of more bytes begins. gRPC's status for it is UNKNOWN, as Envoy has no other.
+TOO_LARGE: Final = "a request has at most"
+#: That it is too much for now, and Triton's own words for it.
 OVERLOAD_SIGNS: Final = (OVERLOADED, "maximum queue size", "Request timeout expired")
 
 # --- Tensors.

@@ -56,6 +56,8 @@ class Soak:
     answered: int
     failed: int
     wrong: int
+    #: What failures said, and how often.
+    said: dict[str, int]
 
     def growth(self, name: str) -> tuple[float, float]:
         """Median of a figure at the beginning, after warming up, and at the end."""
@@ -74,6 +76,7 @@ class Soak:
             f"{self.samples[-1].seconds / 60:.0f} min, {self.releases} releases, {self.answered} answered, "
             f"{self.failed} failed, {self.wrong} wrong"
         )
+        lines += [f"  {count} x {text}" for text, count in self.said.items()]
         return "\n".join(lines)
 
     def as_csv(self) -> str:
@@ -99,7 +102,7 @@ def soak(repository: Path, minutes: float, releases: int) -> Soak:
         switch(copy, both[0])
         with _served(copy, Path(name)) as (process, url), CheckedLoad(url, copy, bad_every=BAD_EVERY) as load:
             samples = _watch(process, Path(name) / "work", minutes * 60, releases, copy, both)
-            return Soak(samples, releases, load.answered, load.failed, load.wrong)
+            return Soak(samples, releases, load.answered, load.failed, load.wrong, dict(load.said))
 
 
 def _watch(
@@ -145,6 +148,8 @@ def _served(repository: Path, folder: Path) -> Iterator[tuple[psutil.Process, st
             for line in server.stdout or ():
                 if found := re.match(r"\s*gRPC\s+(\S+:\d+)", line):
                     url = found[1]
+                if line.startswith("  refused"):
+                    raise ServerError(f"nothing is soaked that is not served:\n{line}")
                 if line.startswith("Ctrl-C"):
                     break
             if url is None:

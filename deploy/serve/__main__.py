@@ -13,6 +13,7 @@ from alexnet_client.command import run
 from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError
 from deploy.serve.server import WORK, LocalServer
+from deploy.serve.tls import ServerTLS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,11 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the log and of backends (%(default)s)")
     parser.add_argument("--http", action="store_true", help="KServe's HTTP as well; not for strangers: see README")
+    parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="gRPC's, a chain; plain text without")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="ask callers for a certificate of its")
     options = parser.parse_args(arguments)
+    given = {bool(options.tls_certificate), bool(options.tls_key), bool(options.tls_client_ca) or bool(options.tls_key)}
+    if len(given) > 1:
+        parser.error("want --tls-certificate and --tls-key together")
+    tls = options.tls_key and ServerTLS(options.tls_certificate, options.tls_key, options.tls_client_ca)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
     server = LocalServer(
-        options.repository, ports, use_free_ports=options.free_ports, http=options.http, work=options.work
+        options.repository, ports, use_free_ports=options.free_ports, http=options.http, tls=tls, work=options.work
     )
     done = threading.Event()
 
@@ -59,7 +67,7 @@ def _announce(server: LocalServer, *, http: bool) -> None:
         print(f"  fallback {model} serves its ONNX graph: {reason}")
     for model, reason in server.refused.items():
         print(f"  refused  {model}: {reason}")
-    print(f"  gRPC     {server.grpc_url}")
+    print(f"  gRPC     {server.grpc_url}{' (TLS)' if server.tls else ''}")
     if http:
         print(f"  HTTP     {server.http_url}: a few malformed bytes end Triton 24.10, let no stranger at it")
     print(f"  metrics  {server.metrics_url}")

@@ -22,6 +22,7 @@ from deploy.serve.installation import envoy
 from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError, spawn
 from deploy.serve.sockets import Sockets
+from deploy.serve.tls import ServerTLS
 from deploy.serve.unix_http import ask
 
 #: How often it was told where to lead.
@@ -34,7 +35,9 @@ LIMIT = "circuit_breakers.grpc.default.max_requests"
 class Door:
     """A running Envoy."""
 
-    def __init__(self, ports: Ports, folder: Path, log_file: Path, *, http_too: bool = False) -> None:
+    def __init__(
+        self, ports: Ports, folder: Path, log_file: Path, *, http_too: bool = False, tls: ServerTLS | None = None
+    ) -> None:
         """Name where it stands; nothing is started yet.
 
         Args:
@@ -44,6 +47,7 @@ class Door:
         self._folder = folder
         self._log_file = log_file
         self._http_too = http_too
+        self._tls = tls
         self._version = 0
         self._leads_to: Sockets | None = None
         self._admission = Admission()
@@ -74,7 +78,9 @@ class Door:
         self.close()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         config = self._folder / "envoy.json"
-        config.write_text(json.dumps(bootstrap(self._ports, self._folder, http_too=self._http_too)))
+        config.write_text(json.dumps(bootstrap(self._ports, self._folder, http_too=self._http_too, tls=self._tls)))
+        if self._tls:
+            self._tls.write(self._folder)
         self._write()
         self._admission = Admission()
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]

@@ -6,9 +6,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED
+from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
 from deploy.serve.admission import LEAST
 from deploy.serve.ports import HOST, Ports
+from deploy.serve.tls import ServerTLS
 
 #: KServe's gRPC service.
 SERVICE = "/inference.GRPCInferenceService"
@@ -39,12 +40,13 @@ _TYPE = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPE}.extensions.filters.http"
 
 
-def bootstrap(ports: Ports, folder: Path, *, http_too: bool) -> dict[str, Any]:
+def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | None = None) -> dict[str, Any]:
     """Envoy's configuration.
 
     Args:
         folder: of its endpoints' files and its own administration's socket.
         http_too: also open KServe's HTTP.
+        tls: of gRPC; None is plain text, as metrics always are.
     """
     calls = [f"{SERVICE}/{method}" for method in METHODS]
     grpc_routes: list[dict[str, Any]] = [
@@ -55,7 +57,7 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool) -> dict[str, Any]:
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     metrics_routes = [{"match": {"path": "/metrics", "headers": [get]}, "route": _route("metrics")}]
     listeners = [
-        _listener("grpc", ports.grpc, "HTTP2", grpc_routes),
+        _listener("grpc", ports.grpc, "HTTP2", grpc_routes, tls.transport_socket(folder) if tls else None),
         _listener("metrics", ports.metrics, "HTTP1", metrics_routes),
     ]
     if http_too:
@@ -95,7 +97,9 @@ def endpoints(name: str, path: Path | None, version: int) -> dict[str, Any]:
     }
 
 
-def _listener(name: str, port: int, codec: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+def _listener(
+    name: str, port: int, codec: str, routes: list[dict[str, Any]], transport_socket: dict[str, Any] | None = None
+) -> dict[str, Any]:
     windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
     manager = {
         "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -110,7 +114,10 @@ def _listener(name: str, port: int, codec: str, routes: list[dict[str, Any]]) ->
         "name": name,
         "address": {"socket_address": {"address": HOST, "port_value": port}},
         "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+            {
+                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+                **({"transport_socket": transport_socket} if transport_socket else {}),
+            }
         ],
     }
 
@@ -119,20 +126,20 @@ def _filter(name: str, kind: str, **options: Any) -> dict[str, Any]:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{kind}", **options}}
 
 
-#: What is said, in place of Envoy's own words, when the limit of requests is met, and of one that is too large.
+def _said(code: int, text: str, **more: Any) -> dict[str, Any]:
+    comparison = {"op": "EQ", "value": {"default_value": code, "runtime_key": f"said_{code}"}}
+    return {"filter": {"status_code_filter": {"comparison": comparison}}, "body": {"inline_string": text}, **more}
+
+
+#: What is said in place of Envoy's own words: when the limit of requests is met; of a request that is too large; and of
+#: one whose server has ended while it was on the way and too large to be kept, which Envoy has as UNKNOWN.
 _SAID = (
     {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
         "body": {"inline_string": f"{OVERLOADED}: as many requests are under way as are answered in good time"},
     },
-    {
-        "filter": {
-            "status_code_filter": {
-                "comparison": {"op": "EQ", "value": {"default_value": 413, "runtime_key": "too_large"}}
-            }
-        },
-        "body": {"inline_string": f"a request has at most {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"},
-    },
+    _said(413, f"{TOO_LARGE} {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"),
+    _said(507, "the server behind the door has ended, another takes its place: send again", status_code=503),
 )
 
 

@@ -27,6 +27,7 @@ from deploy.serve.process import ServerError
 from deploy.serve.repository import check
 from deploy.serve.room import Room, Trouble
 from deploy.serve.times import Times
+from deploy.serve.tls import ServerTLS
 from deploy.serve.watch import Watcher
 
 log = logging.getLogger("deploy.serve")
@@ -48,6 +49,7 @@ class LocalServer:
         *,
         use_free_ports: bool = False,
         http: bool = False,
+        tls: ServerTLS | None = None,
         work: Path = WORK,
         times: Times | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class LocalServer:
             ports: where to listen, Triton's own by default.
             use_free_ports: listen on any free ports instead.
             http: open KServe's HTTP as well. A few malformed bytes end Triton 24.10: not for strangers.
+            tls: the certificate of gRPC's port; None is plain text.
             work: folder of the log and of the assembled backends.
             times: how long what may take.
         """
@@ -65,6 +68,7 @@ class LocalServer:
         self.ports = free_ports() if use_free_ports else ports or Ports()
         self.log_file = work / "tritonserver.log"
         self._http = http
+        self.tls = tls
         self._work = work
         self._times = times or Times()
         self._stopping = threading.Event()
@@ -121,6 +125,7 @@ class LocalServer:
 
         Raises:
             deploy.serve.ports.PortTaken: a port belongs to another process.
+            deploy.serve.tls.TLSError, alexnet_client.errors.FileError: the certificate or key cannot be used.
             deploy.serve.installation.InstallationError: something is not installed.
             deploy.serve.repository.RepositoryError: there is no repository.
             ServerError: no model can be served, or the server did not get ready; names the log.
@@ -128,12 +133,14 @@ class LocalServer:
         processes.clear_leftovers()
         try:
             self.ports.check(http=self._http)
+            if self.tls:
+                self.tls.check()
             self._guardian = Guardian(self._prefix, self.log_file)
             self._make_folder()
             room = self._new_room(self.repository)
             room.start()
             self._room = room
-            self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http)
+            self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http, tls=self.tls)
             self._door.lead_to(room.sockets, self._times.door)
             self._door.open(self._times.door)
         except BaseException:

@@ -218,6 +218,8 @@ SAID = [
     ("INTERNAL", "onnxruntime: bad allocation", ServerError, False),
     ("RESOURCE_EXHAUSTED", "Received message larger than max (40000000 vs. 33554432)", InvalidRequest, False),
     ("RESOURCE_EXHAUSTED", "rate limited", Overloaded, True),
+    ("UNKNOWN", "a request has at most 33,554,432 bytes", InvalidRequest, False),
+    ("UNKNOWN", "exceeded request buffer limit while retrying upstream", Unavailable, True),
     ("CANCELLED", "RST_STREAM", Unavailable, True),
     ("CANCELLED", "called off", ServerError, False),
     ("UNAUTHENTICATED", "no token", NotPermitted, False),

@@ -15,12 +15,16 @@ from tests.fake_triton import FakeTriton
 from tests.patterns import Patterns
 
 README = (ROOT / "client" / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = [
+    example
+    for text in (README, (ROOT / "README.md").read_text())
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_run(example: str, tmp_path, monkeypatch, capsys) -> None:
-    for number, name in enumerate(("boot.png", "sandal.png")):
+    for number, name in enumerate(("boot.png", "sandal.png", "sandal.jpg")):
         (tmp_path / name).write_bytes(Patterns().file(number))
     (tmp_path / "notes.txt").write_text("no image")
     monkeypatch.chdir(tmp_path)
