@@ -39,7 +39,8 @@ class CheckedLoad:
         """
         self._url = url
         self._bad_every = bad_every
-        runtime = OnnxRuntime(repository / MODEL / "1" / artefact.MODEL_FILE)
+        (version,) = (repository / MODEL).glob("[0-9]*")
+        runtime = OnnxRuntime(version / artefact.MODEL_FILE)
         #: Of each thread: model, image, the embedding that is right.
         self._questions: list[tuple[str, bytes | NDArray[np.uint8], NDArray[np.float32]]] = []
         for number in range(THREADS):

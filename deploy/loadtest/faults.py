@@ -74,7 +74,7 @@ class Scene:
         before = self.repository.resolve()
         damaged = Path(tempfile.mkdtemp(dir=before.parent.parent)) / "1"
         shutil.copytree(before, damaged)
-        graph = damaged / MODEL / "1" / "model.onnx"
+        (graph,) = damaged.glob(f"{MODEL}/*/model.onnx")
         data = bytearray(graph.read_bytes())
         data[len(data) // 2] ^= 1
         graph.write_bytes(data)

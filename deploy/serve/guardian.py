@@ -36,9 +36,10 @@ class Guardian:
             )  # fmt: skip
 
     def dismiss(self) -> None:
-        """Have it look whether anything was left, and end. Again is harmless."""
+        """Have it look whether anything was left, and end, though it was stopped (SIGSTOP). Again is harmless."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        self._process.send_signal(signal.SIGCONT)
         self._process.wait()
 
 
