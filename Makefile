@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo serve engines check test lint unit bench soak format clean
+.PHONY: help demo serve engines check test lint unit bench load soak format clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ format: $(VENV)/ready ## let ruff format and fix
 
 bench: $(VENV)/ready $(BIN)/perf_analyzer ## measure throughput and latency, in-process and served, in one run
 	python -m deploy.loadtest
+
+load: $(VENV)/ready ## find the highest rate that keeps p99 under 100 ms, in an open loop
+	python -m deploy.loadtest load
 
 soak: $(VENV)/ready ## faults under checked load, three times; then an hour of mixed load and 100 releases: does anything grow?
 	python -m deploy.loadtest faults

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from alexnet_client.files import atomic_path
-from deploy.loadtest import faults, report
+from deploy.loadtest import faults, load, report
 from deploy.loadtest.bench import measure_all
 from deploy.loadtest.overload import as_table, measure_overload
 from deploy.loadtest.soak import soak
@@ -20,7 +20,7 @@ BUILD = Path("build")
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status: 0, or 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=main.__doc__)
-    commands = {"bench": _bench, "faults": _faults, "overload": _overload, "soak": _soak}
+    commands = {"bench": _bench, "faults": _faults, "load": _load, "overload": _overload, "soak": _soak}
     parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
@@ -29,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="of the soak (%(default)s)")
     parser.add_argument("--releases", type=int, default=100, help="that go live during the soak (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
+    parser.add_argument("--url", help="load: host:port of a server that runs; one on --repository is started otherwise")
+    parser.add_argument("--models", nargs="+", default=load.MODELS, metavar="MODEL", help="load: (%(default)s)")
+    parser.add_argument("--p99", type=float, default=100.0, metavar="MS", help="load: the target (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="load: of the generator (%(default)s)")
     options = parser.parse_args(arguments)
     return run(f"python -m deploy.loadtest {options.what}", lambda: commands[options.what](options))
 
@@ -46,6 +50,19 @@ def _faults(options: argparse.Namespace) -> int:
     outcomes = faults.campaign(options.repository, options.rounds)
     print(faults.as_table(outcomes))
     return 0 if all(outcome.kept for outcome in outcomes) else 1
+
+
+def _load(options: argparse.Namespace) -> int:
+    seconds = max(options.seconds, load.SECONDS)
+    loads = load.measure_load(
+        options.url, options.repository, options.models, options.p99 / 1000, seconds, options.processes
+    )
+    output = options.output.with_name("load.json")
+    with atomic_path(output) as partial:
+        partial.write_text(json.dumps(load.as_json(loads), indent=2) + "\n")
+    print(load.as_text(loads))
+    print(f"\nevery run: {output}")
+    return 0 if all(each.found.rate for each in loads) else 1
 
 
 def _overload(options: argparse.Namespace) -> int:

@@ -15,12 +15,12 @@ from deploy.loadtest.measurement import EACH_ITS_CLIENT, ONE_CLIENT, Measurement
 
 
 def measure_clients(
-    url: str, model: str, threads: int, seconds: float, image: NDArray[np.uint8], what: str = EACH_ITS_CLIENT
+    url: str, model: str, threads: int, seconds: float, image: bytes | NDArray[np.uint8], what: str = EACH_ITS_CLIENT
 ) -> Measurement:
     """So many threads, each embedding one image after the other for so many seconds, after one that does not count.
 
     Args:
-        image: ``uint8[H, W, 3]``.
+        image: a file, or pixels ``uint8[H, W, 3]``.
         what: :data:`ONE_CLIENT` for all threads, or else one each.
 
     Raises:

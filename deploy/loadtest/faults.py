@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from alexnet_client import AlexNetError
 from alexnet_client.contract import DECODER, ENCODED, ENSEMBLE, IMAGE
+from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.checked import MODEL, CheckedLoad
 from deploy.loadtest.hostile import large_image, request, sending
 from deploy.loadtest.open_loop import offer
+from deploy.loadtest.workload import workload
 from deploy.serve import processes
 from deploy.serve.server import LocalServer
 from export.publish import switch
@@ -140,8 +142,8 @@ def send_large_images(scene: Scene) -> None:
 
 def send_ten_times_too_many(scene: Scene) -> None:
     """In an open loop, ten times what two cores answer."""
-    message = request(MODEL, IMAGE, (1, *IMAGE.shape), bytes(np.prod(IMAGE.shape)))
-    offer(scene.server.grpc_url, message, rate=3000, seconds=5, deadline=1)
+    load = workload(MODEL, [np.zeros(IMAGE.shape, np.uint8)])
+    offer(scene.server.grpc_url, load, arrivals(steady(3000, 5)), deadline=1)
 
 
 FAULTS = (

@@ -7,70 +7,155 @@ overloads it. Latency counts from when a request was due, not from when the gene
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_client.contract import OVERLOAD_SIGNS
+from deploy.loadtest.workload import Workload
 from deploy.serve.envoy import INFER
 
+#: Of a request that was answered, by name; a refusal of what has to be refused counts as an answer.
+OK = "OK"
+#: Seconds that processes are given to start before the first request is due.
+HEAD_START = 2.0
 
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """What became of the requests that were offered."""
 
-    rate: float
-    seconds: float
-    #: gRPC status -> requests; ``OK`` in time only, as the deadline is the client's.
-    statuses: Counter[str]
-    #: Of those that were answered, from when each was due; unsorted.
-    latencies: NDArray[np.float64]
-    #: The longest that a request waited for this generator.
-    lag: float
+@dataclass(frozen=True)
+class Outcome:
+    """What became of each request, in the order in which they were due."""
+
+    #: Seconds from the start.
+    due: NDArray[np.float64]
+    #: Seconds that it left late, and that it took from when it was due.
+    lag: NDArray[np.float64]
+    latency: NDArray[np.float64]
+    #: Name of the gRPC status; ``OVERLOADED`` where the server said that it is.
+    status: NDArray[np.str_]
+    #: Images a request.
+    batch: int
+    #: Of the generator: processes, and cores that the busiest used.
+    processes: int
+    cores: float
 
     @property
-    def goodput(self) -> float:
-        """Requests a second that were answered in time."""
-        return self.statuses["OK"] / self.seconds
+    def seconds(self) -> float:
+        """From the start until the last was due."""
+        return float(self.due[-1]) if len(self.due) else 0.0
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """Status -> requests."""
+        return Counter(map(str, self.status))
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which were."""
+        return np.equal(self.status, OK)
+
+    @property
+    def offered(self) -> float:
+        """Requests a second that were due."""
+        return len(self.due) / self.seconds if self.seconds else 0.0
+
+    @property
+    def throughput(self) -> float:
+        """Requests a second that were answered, however late."""
+        return float(self.answered.sum()) / self.seconds if self.seconds else 0.0
+
+    def goodput(self, within: float) -> float:
+        """Requests a second that were answered within so many seconds of when they were due."""
+        return float((self.answered & (self.latency <= within)).sum()) / self.seconds if self.seconds else 0.0
+
+    def percentile(self, percent: float) -> float:
+        """Seconds, of those that were answered; infinite if none was."""
+        return float(np.percentile(self.latency[self.answered], percent)) if self.answered.any() else float("inf")
 
 
-def offer(url: str, message: bytes, rate: float, seconds: float, deadline: float, seed: int = 0) -> Offered:
-    """Offer a request at random times (a Poisson process).
+def offer(
+    url: str,
+    workload: Workload,
+    due: NDArray[np.float64],
+    deadline: float,
+    *,
+    processes: int = 1,
+    seed: int = 0,
+) -> Outcome:
+    """Send a request at each of those times.
 
     Args:
-        message: a serialised ``ModelInferRequest``.
-        rate: requests a second, on average.
+        due: seconds from the start, ascending.
         deadline: seconds that each may take from when it was due.
+        processes: that share the requests; one sends some thousands a second.
     """
-    due = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds)))
-    statuses: Counter[str] = Counter()
-    latencies: list[float] = []
-    done, lock = threading.Semaphore(0), threading.Lock()
+    order = workload.order(len(due), seed)
+    parts = [slice(number, None, processes) for number in range(processes)]
+    if processes == 1:
+        told = [_send(url, workload.messages, order, due, deadline, time.monotonic())]
+    else:
+        start = time.monotonic() + HEAD_START
+        # Not by fork: gRPC has threads.
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            sending = [
+                pool.submit(_send, url, workload.messages, order[part], due[part], deadline, start) for part in parts
+            ]
+            told = [each.result() for each in sending]
+    lag, latency = np.empty(len(due)), np.empty(len(due))
+    status = np.empty(len(due), dtype="U24")
+    for part, (its_lag, its_latency, its_status, _) in zip(parts, told, strict=True):
+        lag[part], latency[part], status[part] = its_lag, its_latency, its_status
+    return Outcome(due, lag, latency, status, workload.batch, processes, max(cores for *_, cores in told))
 
-    with grpc.insecure_channel(url) as channel:
+
+def _send(
+    url: str,
+    messages: Sequence[bytes],
+    order: NDArray[np.intp],
+    due: NDArray[np.float64],
+    deadline: float,
+    start: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str], float]:
+    """One process's share; times on the monotonic clock, which all processes of a machine have in common."""
+    lag, latency, status = np.zeros(len(due)), np.zeros(len(due)), ["" for _ in due]
+    missing = threading.Semaphore(0)
+    options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(url, options=options) as channel:
         infer = channel.unary_unary(INFER)
-        infer(message, timeout=60)
-        started, lag = time.perf_counter(), 0.0
+        infer(messages[0], timeout=60)
+        start = max(start, time.monotonic())
+        before = time.process_time()
 
-        def record(call: grpc.Future, at: float) -> None:
-            took = time.perf_counter() - started - at
-            with lock:
-                statuses[call.code().name] += 1
-                if call.code() is grpc.StatusCode.OK:
-                    latencies.append(took)
-            done.release()
+        def ended(call: Any, number: int) -> None:
+            latency[number] = time.monotonic() - start - due[number]
+            status[number] = _status(call)
+            missing.release()
 
-        for at in due:
-            wait = at - (time.perf_counter() - started)
+        for number, at in enumerate(due):
+            wait = at - (time.monotonic() - start)
             if wait > 0:
                 time.sleep(wait)
-            lag = max(lag, -wait)
-            call = infer.future(message, timeout=deadline + min(wait, 0.0))
-            call.add_done_callback(lambda call, at=at: record(call, at))
+            late = time.monotonic() - start - at
+            lag[number] = late
+            call = infer.future(messages[order[number]], timeout=max(0.001, deadline - late))
+            call.add_done_callback(lambda call, number=number: ended(call, number))
         for _ in due:
-            done.acquire()
-    return Offered(rate, float(due[-1]), statuses, np.array(latencies), lag)
+            missing.acquire()
+        spent = (time.process_time() - before) / max(time.monotonic() - start, 1e-9)
+    return lag, latency, status, spent
+
+
+def _status(call: Any) -> str:
+    if call.code() is grpc.StatusCode.OK:
+        return OK
+    if any(sign in (call.details() or "") for sign in OVERLOAD_SIGNS):
+        return "OVERLOADED"
+    return str(call.code().name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from alexnet_client.contract import ENCODED, ENSEMBLE, IMAGE, precision_model
-from deploy.loadtest.hostile import request
-from deploy.loadtest.open_loop import Offered, offer
+from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
+from deploy.loadtest.arrivals import arrivals, steady
+from deploy.loadtest.open_loop import Outcome, offer
 from deploy.loadtest.photograph import photograph
+from deploy.loadtest.workload import Workload, workload
 from deploy.serve.server import LocalServer
 
 MODEL = precision_model("int8")
@@ -32,9 +32,13 @@ class Point:
 
     model: str
     deadline: float
-    offered: Offered
-    #: Cores that this generator used, of those that the server would have had.
-    cores: float
+    #: Its ``cores`` the generator used, of those that the server would have had.
+    offered: Outcome
+
+    @property
+    def goodput(self) -> float:
+        """Requests a second that were answered; the deadline is the callers'."""
+        return self.offered.throughput
 
 
 def measure_overload(repository: Path) -> list[Point]:
@@ -43,42 +47,35 @@ def measure_overload(repository: Path) -> list[Point]:
     Raises:
         alexnet_client.AlexNetError: there is no such repository, or the server does not start.
     """
-    file = photograph()
-    messages = {
-        MODEL: request(MODEL, IMAGE, (1, *IMAGE.shape), np.random.default_rng(0).bytes(int(np.prod(IMAGE.shape)))),
-        ENSEMBLE: request(ENSEMBLE, ENCODED, (1, 1), len(file).to_bytes(4, "little") + file),
-    }
+    pixels = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
+    loads = [workload(MODEL, [pixels]), workload(ENSEMBLE, [photograph()])]
     with (
         LocalServer(repository, use_free_ports=True) as server,
         tqdm(desc="overload", unit="point", file=sys.stderr) as bar,
     ):
         points = []
-        for model, message in messages.items():
-            for point in _points(server.grpc_url, model, message):
+        for load in loads:
+            for point in _points(server.grpc_url, load):
                 points.append(point)
                 bar.update()
         return points
 
 
-def _points(url: str, model: str, message: bytes) -> Iterator[Point]:
+def _points(url: str, load: Workload) -> Iterator[Point]:
     rate, peak = FIRST_RATE, 0.0
     while True:
-        point = _point(url, model, message, rate, DEADLINES[0])
+        point = _point(url, load, rate, DEADLINES[0])
         yield point
-        if point.offered.goodput < 1.2 * peak:
+        if point.goodput < 1.2 * peak:
             break
-        peak, rate = max(peak, point.offered.goodput), 2 * rate
+        peak, rate = max(peak, point.goodput), 2 * rate
     for times in TOO_MUCH:
         for deadline in DEADLINES:
-            yield _point(url, model, message, times * peak, deadline)
+            yield _point(url, load, times * peak, deadline)
 
 
-def _point(url: str, model: str, message: bytes, rate: float, deadline: float) -> Point:
-    mine, before, started = psutil.Process(), psutil.Process().cpu_times(), time.monotonic()
-    offered = offer(url, message, rate, SECONDS, deadline)
-    after, wall = mine.cpu_times(), time.monotonic() - started
-    cores = (after.user + after.system - before.user - before.system) / wall
-    return Point(model, deadline, offered, cores)
+def _point(url: str, load: Workload, rate: float, deadline: float) -> Point:
+    return Point(load.model, deadline, offer(url, load, arrivals(steady(rate, SECONDS)), deadline))
 
 
 def as_table(points: list[Point]) -> str:
@@ -89,12 +86,11 @@ def as_table(points: list[Point]) -> str:
     ]
     for point in points:
         same = [each for each in points if each.model == point.model]
-        best = max(same, key=lambda each: each.offered.goodput)
-        share = point.offered.goodput / max(best.offered.goodput, 1e-9)
-        a_core = share * (all_cores - best.cores) / max(all_cores - point.cores, 1e-9)
-        p99 = np.percentile(point.offered.latencies, 99) * 1000 if len(point.offered.latencies) else float("nan")
+        best = max(same, key=lambda each: each.goodput)
+        share = point.goodput / max(best.goodput, 1e-9)
+        a_core = share * (all_cores - best.offered.cores) / max(all_cores - point.offered.cores, 1e-9)
         lines.append(
-            f"{point.model:14}{point.offered.rate:10.0f}{point.deadline:11g}{point.offered.goodput:10.0f}"
-            f"{share:9.2f}{a_core:9.2f}{p99:8.0f}"
+            f"{point.model:14}{point.offered.offered:10.0f}{point.deadline:11g}{point.goodput:10.0f}"
+            f"{share:9.2f}{a_core:9.2f}{point.offered.percentile(99) * 1000:8.0f}"
         )
     return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""How much load a server takes: the highest Poisson rate under a 99th percentile, and what twice as much does.
+
+``python -m deploy.loadtest load``, or ``make load``.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from alexnet_client import AlexNetClient
+from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
+from deploy.loadtest.arrivals import arrivals, steady
+from deploy.loadtest.clients import measure_clients
+from deploy.loadtest.open_loop import Outcome, offer
+from deploy.loadtest.photograph import WIDTH, photograph
+from deploy.loadtest.search import Run, Search, search
+from deploy.loadtest.verdict import FEWEST, drift
+from deploy.loadtest.workload import Workload, workload
+from deploy.serve.installation import ROOT
+from deploy.serve.server import LocalServer
+
+MODELS = (precision_model("int8"), ENSEMBLE)
+#: Distinct images.
+IMAGES = 16
+#: Where one inference alone takes more than this part of the target, the target is so many times what it takes.
+ALONE = 5
+#: Requests one after the other that tell what one alone takes, after as many that do not count.
+TRIES = 20
+#: A run, at least.
+SECONDS = 8.0
+#: Before anything counts: threads, caches and the door's limit get used to the load.
+WARM_UP = 3.0
+#: Times the rate that was found, to see what too much looks like.
+TOO_MUCH = 2.0
+#: Times the target that a caller waits for; what takes longer is lost.
+PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was found of one model."""
+
+    workload: Workload
+    #: Seconds that one request alone takes: the median.
+    alone: float
+    found: Search
+    #: At :data:`TOO_MUCH` times the rate.
+    beyond: Outcome | None
+    #: Of a closed loop with the callers that would make that rate: requests a second, 99th percentile in seconds.
+    closed: tuple[float, float] | None
+
+
+def measure_load(
+    url: str | None, repository: Path, models: Sequence[str], p99: float, seconds: float, processes: int
+) -> list[Load]:
+    """Search for each model's rate.
+
+    Args:
+        url: of a server that runs; None starts one on ``repository``.
+        p99: seconds.
+        seconds: a run, at least; longer where 500 requests take longer.
+        processes: of the generator.
+
+    Raises:
+        alexnet_client.AlexNetError: the server does not start or answer, or the generator is at its limits.
+    """
+    started: AbstractContextManager[Any] = (
+        nullcontext() if url else LocalServer(repository, use_free_ports=True, work=repository.parent / "triton")
+    )
+    with started as server, tqdm(desc="load", unit="run", file=sys.stderr) as bar:
+        return [_measure(url or server.grpc_url, model, p99, seconds, processes, bar) for model in models]
+
+
+def _measure(url: str, model: str, p99: float, seconds: float, processes: int, bar: tqdm[Any]) -> Load:
+    images: list[bytes | NDArray[np.uint8]] = (
+        [photograph(WIDTH - 8 * number) for number in range(IMAGES)]
+        if model == ENSEMBLE
+        else list(np.random.default_rng(0).integers(0, 256, (IMAGES, *IMAGE.shape), np.uint8))
+    )
+    load = workload(model, images)
+    alone = _alone(url, model, images[0])
+    target = max(p99, ALONE * alone)
+    seeds = iter(range(1, 10_000))
+
+    def run(rate: float) -> Outcome:
+        long = max(seconds, 1.05 * FEWEST / rate)
+        due = arrivals(steady(rate, long), seed=next(seeds))
+        return offer(url, load, due, PATIENCE * target, processes=processes)
+
+    def heard(each: Run) -> None:
+        bar.update()
+        bar.set_postfix_str(f"{model} {each.rate:.0f}/s {'kept' if each.verdict.kept else 'not kept'}")
+
+    first = 0.5 / alone
+    offer(url, load, arrivals(steady(first, WARM_UP)), PATIENCE * target)
+    found = search(run, target, first, heard)
+    if not found.rate:
+        return Load(load, alone, found, None, None)
+    beyond = offer(url, load, arrivals(steady(TOO_MUCH * found.rate, seconds)), PATIENCE * target, processes=processes)
+    callers = max(1, round(TOO_MUCH * found.rate * alone))
+    return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds))
+
+
+def _alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
+    took = []
+    with AlexNetClient(url, model, timeout=60) as client:
+        for _ in range(2 * TRIES):
+            before = time.perf_counter()
+            client.embed(image)
+            took.append(time.perf_counter() - before)
+    return median(took[TRIES:])
+
+
+def _closed(
+    url: str, model: str, image: bytes | NDArray[np.uint8], callers: int, seconds: float
+) -> tuple[float, float]:
+    """What a tool says whose callers wait for their answers."""
+    point = measure_clients(url, model, callers, seconds, image)
+    return point.images_per_second, point.p99_ms / 1000
+
+
+def as_text(loads: Sequence[Load]) -> str:
+    """A table of what was found, and one of what twice as much looks like in an open and in a closed loop."""
+    lines = [f"{'model':14}{'alone ms':>9}{'p99 wanted':>11}{'rate /s':>9}{'p50 ms':>8}{'p99 ms':>8}{'generator':>11}"]
+    lines += [_found(load) for load in loads]
+    beyond = f"at {TOO_MUCH:g} times that"
+    lines += ["", f"{beyond:22}{'answered /s':>12}{'in time /s':>11}{'p99 ms':>9}"]
+    for load in loads:
+        if load.beyond and load.closed:
+            rate, p99 = load.closed
+            lines.append(
+                f"{load.workload.model + ', open':22}{load.beyond.throughput:12.1f}"
+                f"{load.beyond.goodput(load.found.p99):11.1f}{1000 * load.beyond.percentile(99):9.0f}"
+                f"  {_shape(load.beyond)}"
+            )
+            lines.append(f"{load.workload.model + ', closed':22}{rate:12.1f}{'':11}{1000 * p99:9.0f}  its callers wait")
+    return "\n".join(lines)
+
+
+def _found(load: Load) -> str:
+    begin = f"{load.workload.model:14}{1000 * load.alone:9.1f}{1000 * load.found.p99:11.0f}"
+    if not load.found.rate:
+        return f"{begin}   none is kept"
+    runs = [run.outcome for run in load.found.confirmed]
+    p50, p99 = (1000 * median(run.percentile(percent) for run in runs) for percent in (50, 99))
+    return f"{begin}{load.found.rate:9.1f}{p50:8.1f}{p99:8.1f}{max(run.cores for run in runs):6.2f} core"
+
+
+def _shape(outcome: Outcome) -> str:
+    refused = 1 - outcome.answered.mean()
+    grows = drift(outcome)
+    said = [f"{100 * refused:.0f} % refused"] if refused > 0.01 else []
+    said += [f"latency grows {grows:.1f} times from the first quarter to the last"] if grows > 1.5 else []
+    return ", ".join(said) or "held"
+
+
+def as_json(loads: Sequence[Load]) -> dict[str, Any]:
+    """Everything, with what it was measured on."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "format": 1,
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": psutil.cpu_count()},
+        "versions": {name: version(name) for name in ("onnxruntime", "numpy", "grpcio", "tritonclient")},
+        "python": platform.python_version(),
+        "grpc": grpc.__version__,
+        "commit": commit.stdout.strip(),
+        "models": [_row(load) for load in loads],
+    }
+
+
+def _row(load: Load) -> dict[str, Any]:
+    return {
+        "model": load.workload.model,
+        "batch": load.workload.batch,
+        "alone_seconds": load.alone,
+        "p99_target_seconds": load.found.p99,
+        "rate": load.found.rate,
+        "runs": [
+            {"rate": run.rate, "confirms": run.confirms, "verdict": str(run.verdict), **_figures(run.outcome, load)}
+            for run in load.found.runs
+        ],
+        "beyond": load.beyond and _figures(load.beyond, load),
+        "closed": load.closed and {"throughput": load.closed[0], "p99_seconds": load.closed[1]},
+    }
+
+
+def _figures(outcome: Outcome, load: Load) -> dict[str, Any]:
+    percentiles = {f"p{percent:g}_seconds": outcome.percentile(percent) for percent in (50, 90, 99, 99.9)}
+    return {
+        "offered": outcome.offered,
+        "throughput": outcome.throughput,
+        "goodput": outcome.goodput(load.found.p99),
+        **{name: value if np.isfinite(value) else None for name, value in percentiles.items()},
+        "statuses": dict(outcome.statuses),
+        "generator": {
+            "processes": outcome.processes,
+            "cores": outcome.cores,
+            "lag_p99_seconds": float(np.percentile(outcome.lag, 99)),
+        },
+    }

@@ -1,0 +1,94 @@
+"""The highest rate at which the 99th percentile stays under a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.open_loop import Outcome
+from deploy.loadtest.verdict import Verdict, judge
+
+#: How close two rates are, the one kept and the other not, that are taken for one.
+CLOSE = 1.05
+#: Runs at the rate that is found, all of which have to keep the target; if not, it is lowered by as much.
+REPEATS, LOWER = 3, 0.95
+#: Attempts to find one that is kept again.
+PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """One rate, and what came of it."""
+
+    #: Requests a second.
+    rate: float
+    outcome: Outcome
+    verdict: Verdict
+    #: Whether it is one of those that confirm the rate.
+    confirms: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was tried, and found."""
+
+    p99: float
+    runs: list[Run]
+    #: Requests a second; 0 if none was kept.
+    rate: float
+
+    @property
+    def confirmed(self) -> list[Run]:
+        """The runs at the rate that was found."""
+        return [run for run in self.runs if run.confirms and run.rate == self.rate]
+
+
+def search(offer: Callable[[float], Outcome], p99: float, first: float, heard: Callable[[Run], None]) -> Search:
+    """Double the rate until the target is missed, narrow it down, and run it again.
+
+    Args:
+        offer: runs so many requests a second.
+        p99: seconds.
+        first: rate to begin with.
+        heard: told each run when it has ended.
+
+    Raises:
+        LoadTestError: a run is invalid, so the generator is at its limits before the server.
+    """
+    runs: list[Run] = []
+
+    def keeps(rate: float, *, confirms: bool = False) -> bool:
+        outcome = offer(rate)
+        run = Run(rate, outcome, judge(outcome, p99), confirms)
+        runs.append(run)
+        heard(run)
+        if run.verdict.invalid and not run.verdict.missed:
+            raise LoadTestError(f"at {rate:.0f} requests a second: {run.verdict}")
+        return run.verdict.kept
+
+    low, high = _bracket(keeps, first)
+    while low and high / low > CLOSE:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    for _ in range(PATIENCE if low else 0):
+        if all(keeps(low, confirms=True) for _ in range(REPEATS)):
+            return Search(p99, runs, low)
+        low *= LOWER
+    return Search(p99, runs, 0.0)
+
+
+def _bracket(keeps: Callable[[float], bool], first: float) -> tuple[float, float]:
+    """A rate that is kept and one that is not, 2 times as high; 0 and some rate if none is."""
+    if keeps(first):
+        low = first
+        while keeps(2 * low):
+            low *= 2
+        return low, 2 * low
+    high = first
+    while high > first / 64:
+        high /= 2
+        if keeps(high):
+            return high, 2 * high
+    return 0.0, high

@@ -1,0 +1,74 @@
+"""Whether a run says what it seems to say. A figure of an invalid run is not a figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy.loadtest.open_loop import OK, Outcome
+
+#: Requests that a 99th percentile needs, so that five lie beyond it; LoadGen's own Server scenario wants as many.
+FEWEST = 500
+#: Of the target: what the generator itself may have added, in its 99th percentile.
+LAG = 0.1
+#: Cores of a process of the generator.
+BUSY = 0.9
+#: Share of requests that may fail for other reasons than the server's load.
+FAILED = 0.001
+#: The median of the last quarter over that of the first: more, and the queue grows with the run.
+GROWTH = 2.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Reasons; none is a good sign."""
+
+    #: Why the run tells nothing: the generator's fault, or too little.
+    invalid: tuple[str, ...]
+    #: Why the server did not keep the target.
+    missed: tuple[str, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run counts, and the server kept the target."""
+        return not self.invalid and not self.missed
+
+    def __str__(self) -> str:
+        if self.invalid:
+            return f"INVALID: {'; '.join(self.invalid)}"
+        return f"missed: {'; '.join(self.missed)}" if self.missed else "VALID"
+
+
+def judge(outcome: Outcome, p99: float) -> Verdict:
+    """Against a target for the 99th percentile, in seconds."""
+    invalid: list[str] = []
+    if len(outcome.due) < FEWEST:
+        invalid.append(f"{len(outcome.due)} requests, want {FEWEST}: run it longer")
+    lag = float(np.percentile(outcome.lag, 99)) if len(outcome.lag) else 0.0
+    if lag > LAG * p99:
+        invalid.append(
+            f"the generator was late by {1000 * lag:.0f} ms (p99): give it more processes, or a machine of its own"
+        )
+    if outcome.cores > BUSY:
+        invalid.append(f"a process of the generator used {outcome.cores:.2f} of a core: give it more processes")
+    missed: list[str] = []
+    failed = int((~outcome.answered).sum())
+    if failed > FAILED * len(outcome.due):
+        why = ", ".join(f"{count} {status}" for status, count in outcome.statuses.items() if status != OK)
+        missed.append(f"{100 * failed / len(outcome.due):.1f} % without an answer ({why})")
+    if (got := outcome.percentile(99)) > p99:
+        missed.append(f"p99 {1000 * got:.0f} ms")
+    if (growth := drift(outcome)) > GROWTH and outcome.percentile(50) > LAG * p99:
+        missed.append(f"latency grows without bound: {growth:.1f} times from the first quarter to the last")
+    return Verdict(tuple(invalid), tuple(missed))
+
+
+def drift(outcome: Outcome) -> float:
+    """The median latency of the last quarter of the run over that of the first; 1 if nothing was answered."""
+    if not outcome.answered.any():
+        return 1.0
+    quarter = outcome.seconds / 4
+    first = outcome.latency[outcome.answered & (outcome.due <= quarter)]
+    last = outcome.latency[outcome.answered & (outcome.due >= 3 * quarter)]
+    return float(np.median(last) / np.median(first)) if len(first) and len(last) else 1.0

@@ -1,0 +1,97 @@
+"""What is sent: requests encoded beforehand, so that sending one costs next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+from alexnet_client._request import Wanted, requests, takes_files
+from alexnet_client.contract import EMBEDDING, PROBABILITIES
+from deploy.loadtest.loadtest_error import LoadTestError
+
+#: What is wanted of each image, by name.
+OUTPUTS = {
+    "classify": (Wanted(PROBABILITIES, class_count=5),),
+    "embed": (Wanted(EMBEDDING),),
+    "both": (Wanted(PROBABILITIES), Wanted(EMBEDDING)),
+}
+#: What a bad file begins like: enough of a JPEG to be taken for one.
+BAD = b"\xff\xd8\xff\xe0" + bytes(60)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Distinct requests of one model, and how likely each is to be the next."""
+
+    model: str
+    #: Images a request.
+    batch: int
+    #: Serialised ``ModelInferRequest``; the last is the bad one if ``bad`` is not 0.
+    messages: Sequence[bytes]
+    chances: NDArray[np.float64]
+    #: Share of requests that have to be refused.
+    bad: float
+
+    def order(self, count: int, seed: int = 0) -> NDArray[np.intp]:
+        """Which message each of so many requests sends."""
+        return np.random.default_rng(seed).choice(len(self.messages), count, p=self.chances)
+
+
+def workload(
+    model: str,
+    images: Sequence[bytes | NDArray[np.uint8]],
+    *,
+    batch: int = 1,
+    outputs: str = "embed",
+    bad: float = 0.0,
+    zipf: float = 0.0,
+) -> Workload:
+    """Encode images as requests.
+
+    Args:
+        images: files, or pixels; ``batch`` of them a request.
+        outputs: one of :data:`OUTPUTS`.
+        bad: share of requests, of those to ``alexnet``, with a file that cannot be decoded.
+        zipf: exponent of how much more often the first are sent than the last (Zipf's law); 0 is all alike.
+
+    Raises:
+        LoadTestError: that cannot be made.
+    """
+    if outputs not in OUTPUTS:
+        raise LoadTestError(f"outputs is {outputs!r}: want one of {', '.join(OUTPUTS)}")
+    if not 0 <= bad < 1:
+        raise LoadTestError(f"bad is {bad}: want a share of the requests, from 0 to less than 1")
+    if bad and not takes_files(model):
+        raise LoadTestError(f"{model} is sent pixels, of which none are bad: want bad=0, or a model that takes files")
+    messages = [
+        _message(model, images[first : first + batch], outputs) for first in range(0, len(images) - batch + 1, batch)
+    ]
+    if not messages:
+        raise LoadTestError(f"got {len(images)} images for requests of {batch}: want as many at least")
+    chances = np.arange(1, len(messages) + 1, dtype=np.float64) ** -zipf
+    chances *= (1 - bad) / chances.sum()
+    if bad:
+        good = _message(model, images[:batch], outputs)
+        messages.append(_spoiled(good))
+        chances = np.append(chances, bad)
+    return Workload(model, batch, messages, chances, bad)
+
+
+def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: str) -> bytes:
+    made = list(requests(model, images, OUTPUTS[outputs]))
+    if len(made) != 1:
+        raise LoadTestError(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
+    return bytes(made[0].message(model, "").SerializeToString())
+
+
+def _spoiled(message: bytes) -> bytes:
+    """The same with a first file that nobody can decode."""
+    request = ModelInferRequest.FromString(message)
+    raw = request.raw_input_contents[0]
+    length = int.from_bytes(raw[:4], "little")
+    request.raw_input_contents[0] = len(BAD).to_bytes(4, "little") + BAD + raw[4 + length :]
+    return bytes(request.SerializeToString())

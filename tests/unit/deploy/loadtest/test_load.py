@@ -1,0 +1,83 @@
+"""What is printed and kept of a search: figures of the runs that confirm it, and what too much looks like."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet_client.contract import IMAGE
+from deploy.loadtest import load as subject
+from deploy.loadtest.load import Load, as_json, as_text
+from deploy.loadtest.open_loop import Outcome
+from deploy.loadtest.search import Run, Search
+from deploy.loadtest.verdict import judge
+from deploy.loadtest.workload import workload
+from tests.fake_triton import FakeTriton, Scripted
+from tests.unit.deploy.loadtest.test_verdict import outcome
+
+WORKLOAD = workload("alexnet_int8", [np.zeros(IMAGE.shape, np.uint8)])
+
+
+def found(beyond: Outcome) -> Load:
+    good = outcome()
+    runs = [Run(200.0, outcome(latency=0.4), judge(outcome(latency=0.4), 0.1))]
+    runs += [Run(100.0, good, judge(good, 0.1), confirms=True)] * 3
+    return Load(WORKLOAD, 0.01, Search(0.1, runs, 100.0), beyond, (99.0, 0.03))
+
+
+def test_too_much_is_told_by_the_open_loop_and_hidden_by_the_closed() -> None:
+    good = outcome(2000)
+    growing = replace(good, latency=np.linspace(0.02, 5, 2000))
+    text = as_text([found(growing)])
+    head, row = text.splitlines()[:2]
+    assert head.split()[:3] == ["model", "alone", "ms"]
+    assert row.split()[:4] == ["alexnet_int8", "10.0", "100", "100.0"]
+    assert 15 < float(row.split()[4]) < 25
+    opened, closed = text.splitlines()[-2:]
+    assert opened.startswith("alexnet_int8, open")
+    assert "latency grows" in opened
+    assert "its callers wait" in closed
+    refusing = replace(good, status=np.where(np.arange(2000) % 2, "OK", "OVERLOADED"))
+    assert "50 % refused" in as_text([found(refusing)])
+    assert "held" in as_text([found(good)])
+
+
+def test_everything_is_kept() -> None:
+    nothing = replace(outcome(), status=np.full(1000, "OVERLOADED"))
+    report = json.loads(json.dumps(as_json([found(nothing)]), allow_nan=False))
+    (model,) = report["models"]
+    assert [run["verdict"][:8] for run in model["runs"]] == ["missed: ", "VALID", "VALID", "VALID"]
+    assert model["beyond"]["p99_seconds"] is None
+    assert model["beyond"]["statuses"] == {"OVERLOADED": 1000}
+    assert len(report["commit"]) == 40
+
+
+def test_a_model_that_keeps_nothing_is_said_so() -> None:
+    none = Load(WORKLOAD, 0.01, Search(0.1, [], 0.0), None, None)
+    assert "none is kept" in as_text([none])
+
+
+def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """The search itself has tests of its own."""
+    rates: list[float] = []
+
+    def at_once(offer, p99: float, first: float, heard) -> Search:
+        rates.append(first)
+        run = Run(40.0, offer(40.0), judge(outcome(), p99), confirms=True)
+        heard(run)
+        return Search(p99, [run], 40.0)
+
+    monkeypatch.setattr(subject, "search", at_once)
+    monkeypatch.setattr(subject, "FEWEST", 20)
+    monkeypatch.setattr(subject, "WARM_UP", 0.1)
+    with FakeTriton() as server:
+        server.script(then=Scripted(seconds=0.02))
+        (load,) = subject.measure_load(server.url, tmp_path, ["alexnet_int8"], 0.05, 0.5, 1)
+    assert 0.02 < load.alone < 0.2
+    assert load.found.p99 == pytest.approx(5 * load.alone)  # which is more than was wanted
+    assert rates == [0.5 / load.alone]
+    assert load.beyond.offered == pytest.approx(80, rel=0.5)
+    assert load.closed[0] > 0

@@ -1,0 +1,60 @@
+"""The search finds the rate that a server keeps, whatever it begins with, and does not trust luck."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.open_loop import Outcome
+from deploy.loadtest.search import CLOSE, LOWER, REPEATS, search
+from tests.unit.deploy.loadtest.test_verdict import outcome
+
+P99 = 0.1
+
+
+def server(capacity: float, rates: list[float], lucky: int = 0):
+    """Keeps the target up to its capacity; ``lucky`` of the first runs beyond it as well."""
+
+    def offer(rate: float) -> Outcome:
+        rates.append(rate)
+        beyond = rate > capacity and not (rate < 1.5 * capacity and len(rates) <= lucky)
+        return outcome(latency=0.5 if beyond else 0.02)
+
+    return offer
+
+
+@pytest.mark.parametrize("first", [1, 50, 170, 200, 5000])
+def test_it_finds_what_the_server_keeps(first: float) -> None:
+    rates: list[float] = []
+    found = search(server(180, rates), P99, first, [].append)
+    assert 180 / CLOSE <= found.rate <= 180
+    assert rates[-REPEATS:] == [found.rate] * REPEATS
+    assert [run.rate for run in found.confirmed] == [found.rate] * REPEATS
+    assert len(rates) < 25
+
+
+def test_what_was_luck_is_not_confirmed() -> None:
+    rates: list[float] = []
+    found = search(server(180, rates, lucky=7), P99, 128, [].append)
+    assert found.rate <= 180
+    assert found.rate >= 180 * LOWER / CLOSE
+    assert all(run.verdict.kept for run in found.confirmed)
+
+
+def test_a_server_that_keeps_nothing_has_no_rate() -> None:
+    found = search(server(0.0, []), P99, 64, [].append)
+    assert (found.rate, found.confirmed) == (0.0, [])
+
+
+def test_a_generator_at_its_limits_ends_the_search() -> None:
+    """Rather than that its limit is taken for the server's."""
+
+    def offer(rate: float) -> Outcome:
+        good = outcome()
+        return replace(good, lag=np.full(len(good.due), 0.05)) if rate > 100 else good
+
+    with pytest.raises(LoadTestError, match=r"at 128 requests a second: INVALID: the generator was late by 50 ms"):
+        search(offer, P99, 64, [].append)
