@@ -16,6 +16,8 @@ CLOSE = 1.05
 REPEATS, LOWER = 3, 0.95
 #: Attempts to find one that is kept again.
 PATIENCE = 20
+#: Runs that may be invalid in a row: a machine has its moments.
+MOMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,19 @@ def search(offer: Callable[[float], Outcome], p99: float, first: float, heard: C
         heard: told each run when it has ended.
 
     Raises:
-        LoadTestError: a run is invalid, so the generator is at its limits before the server.
+        LoadTestError: runs are invalid, so the generator is at its limits before the server.
     """
     runs: list[Run] = []
 
     def keeps(rate: float, *, confirms: bool = False) -> bool:
-        outcome = offer(rate)
-        run = Run(rate, outcome, judge(outcome, p99), confirms)
-        runs.append(run)
-        heard(run)
-        if run.verdict.invalid and not run.verdict.missed:
-            raise LoadTestError(f"at {rate:.0f} requests a second: {run.verdict}")
-        return run.verdict.kept
+        for _ in range(MOMENTS):
+            outcome = offer(rate)
+            run = Run(rate, outcome, judge(outcome, p99), confirms)
+            runs.append(run)
+            heard(run)
+            if run.verdict.kept or run.verdict.missed:
+                return run.verdict.kept
+        raise LoadTestError(f"at {rate:.0f} requests a second, {MOMENTS} times in a row: {run.verdict}")
 
     low, high = _bracket(keeps, first)
     while low and high / low > CLOSE:

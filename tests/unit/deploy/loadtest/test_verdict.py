@@ -40,7 +40,7 @@ def test_a_slow_server_misses_the_target() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"lag": np.full(1000, 0.02)}, "late by 20 ms"),
+        ({"lag": np.full(1000, 0.03)}, "late by 30 ms"),
         ({"cores": 0.95}, "0.95 of a core"),
     ],
 )
