@@ -128,9 +128,8 @@ def embedding(answers: Sequence[Answered]) -> NDArray[np.float32]:
     Raises:
         ServerError: as :func:`predictions`.
     """
-    return np.concatenate(
-        [np.empty((0, *EMBEDDING.shape), np.float32), *(_tensor(a.response, EMBEDDING) for a in answers)]
-    )
+    rows = [_tensor(answer.response, EMBEDDING) for answer in answers]
+    return np.concatenate(rows) if rows else np.empty((0, *EMBEDDING.shape), np.float32)
 
 
 def outputs(answers: Sequence[Answered]) -> Outputs:
@@ -166,7 +165,8 @@ def one_by_one(
                 place,
                 images[place],
                 None if classes is None else classes[row],
-                None if vectors is None else vectors[row],
+                # A copy: whoever keeps one vector need not keep those that came with it.
+                None if vectors is None else vectors[row].copy(),
                 version=each.response.model_version,
             )
     return [answers[place] for place in sorted(answers)]
