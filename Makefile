@@ -39,7 +39,7 @@ lint: $(VENV)/ready ## ruff and mypy
 	mypy
 
 unit: $(VENV)/tensorrt ## the unit tests alone
-	pytest -q tests/unit tests/contract
+	pytest -q -n 2 --dist loadfile tests/unit tests/contract
 
 format: $(VENV)/ready ## let ruff format and fix
 	ruff check --fix .
