@@ -16,7 +16,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from alexnet_client import _channel, _core, _results
 from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
 from alexnet_client._errors import RequestError
-from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
+from alexnet_client._exchange import Reply, Send, Steps, Wait
 from alexnet_client._images import ImageLike, as_list, at_once
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
 from alexnet_client._request import IMAGES_A_REQUEST, Wanted, takes_files, top
@@ -65,6 +65,7 @@ class AsyncAlexNetClient:
 
         Raises:
             InvalidRequest: one of them cannot be meant.
+            FileError: a file of ``tls`` cannot be read.
         """
         self._core = Core(
             Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token), registry, tracer
@@ -125,15 +126,15 @@ class AsyncAlexNetClient:
 
     async def health(self, *, infer: bool = False, timeout: Timeout = OMITTED) -> Health:
         """As :meth:`AlexNetClient.health`."""
-        return await self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout)), infer=infer))
+        return await self._run(self._core.health(self._core.deadline(timeout), infer=infer))
 
     async def models(self, *, timeout: Timeout = OMITTED) -> list[ModelState]:
         """As :meth:`AlexNetClient.models`."""
-        return await self._run(self._core.models(Deadline(self._core.options.timeout_of(timeout))))
+        return await self._run(self._core.models(self._core.deadline(timeout)))
 
     async def metadata(self, *, timeout: Timeout = OMITTED) -> ModelMetadata:
         """As :meth:`AlexNetClient.metadata`."""
-        return await self._run(self._core.metadata(Deadline(self._core.options.timeout_of(timeout))))
+        return await self._run(self._core.metadata(self._core.deadline(timeout)))
 
     async def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other tasks end with an error."""
@@ -155,7 +156,7 @@ class AsyncAlexNetClient:
     async def _ask(self, images: ImageLike | Iterable[ImageLike], timeout: Timeout, *outputs: Wanted) -> list[Answered]:
         """Answers in order; few requests are under way, so what is held does not grow with the images' bytes."""
         self._core.refuse_when_closed()
-        deadline = Deadline(self._core.options.timeout_of(timeout))
+        deadline = self._core.deadline(timeout)
         aside = not at_once(images, takes_files(self.model))
         images = await asyncio.to_thread(as_list, images) if aside else as_list(images)
         exchanges = self._core.exchanges(images, outputs, deadline)

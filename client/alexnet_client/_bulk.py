@@ -240,8 +240,8 @@ class _Part:
         have = max(0, (os.fstat(self._vectors.fileno()).st_size - HEADER) // ROW)
         whole = 0
         for line in self._journal:
-            row = b'"row": ' in line.rpartition(b",")[2]
-            if not line.endswith(b"}\n") or self.rows + row > have:
+            row = "row" in json.loads(line) if line.endswith(b"\n") else False
+            if not line.endswith(b"\n") or self.rows + row > have:
                 break
             self.rows, self.done, whole = self.rows + row, self.done + 1, whole + len(line)
         self._journal.seek(whole)

@@ -7,9 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -18,8 +17,8 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client import _channel, _core, _results
 from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
-from alexnet_client._errors import CALLED_OFF, RequestError
-from alexnet_client._exchange import Deadline, Reply, Send, Steps, Wait
+from alexnet_client._errors import RequestError
+from alexnet_client._exchange import Reply, Send, Steps
 from alexnet_client._images import ImageLike, as_list
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL, OMITTED, Options, Timeout
 from alexnet_client._request import Wanted, top
@@ -33,6 +32,7 @@ from alexnet_client._results import (
     PredictionsAndEmbedding,
 )
 from alexnet_client._retry import Retry
+from alexnet_client._running import Running, failed, headers
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
@@ -187,7 +187,7 @@ class AlexNetClient:
         Raises:
             Unavailable, DeadlineExceeded, NotPermitted: it does not answer.
         """
-        return self._run(self._core.health(Deadline(self._core.options.timeout_of(timeout)), infer=infer))
+        return self._run(self._core.health(self._core.deadline(timeout), infer=infer))
 
     def models(self, *, timeout: Timeout = OMITTED) -> list[ModelState]:
         """The models of the server's repository, and the state of each.
@@ -195,7 +195,7 @@ class AlexNetClient:
         Raises:
             as :meth:`health`.
         """
-        return self._run(self._core.models(Deadline(self._core.options.timeout_of(timeout))))
+        return self._run(self._core.models(self._core.deadline(timeout)))
 
     def metadata(self, *, timeout: Timeout = OMITTED) -> ModelMetadata:
         """The tensors of this client's model, as the server has them.
@@ -204,7 +204,7 @@ class AlexNetClient:
             UnknownModel: it is not served.
             as :meth:`health`.
         """
-        return self._run(self._core.metadata(Deadline(self._core.options.timeout_of(timeout))))
+        return self._run(self._core.metadata(self._core.deadline(timeout)))
 
     def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other threads end with an error."""
@@ -226,10 +226,10 @@ class AlexNetClient:
         """Answers in order; few requests are under way, so what is held does not grow with the images' bytes."""
         self._core.refuse_when_closed()
         images = as_list(images)
-        deadline = Deadline(self._core.options.timeout_of(timeout))
+        deadline = self._core.deadline(timeout)
         if len(images) == 1 and self._core.options.retry.hedge is None:
             return [self._run(steps) for steps in self._core.exchanges(images, outputs, deadline)]
-        under_way: deque[_Running[Answered]] = deque()
+        under_way: deque[Running[Answered]] = deque()
         answers = []
         try:
             for steps in self._core.exchanges(images, outputs, deadline):
@@ -253,7 +253,7 @@ class AlexNetClient:
     ) -> Iterator[Answer]:
         """Threads encode, send and wait; this one reads images and hands out answers."""
         window: deque[Future[list[Answer]]] = deque()
-        running: set[_Running[list[Answer]]] = set()
+        running: set[Running[list[Answer]]] = set()
         stopped = threading.Event()
 
         def answer(first: int, images: list[ImageLike]) -> list[Answer]:
@@ -316,13 +316,13 @@ class AlexNetClient:
             if self._core.telemetry is None:
                 return Reply(self._guarded(method, step))
             response, call = self._guarded(method.with_call, step)
-            return Reply(response, headers=_headers(call))
+            return Reply(response, headers=headers(call))
         except grpc.RpcError as error:
-            return _failed(error)
+            return failed(error)
 
-    def _start(self, steps: Steps[_T]) -> _Running[_T]:
+    def _start(self, steps: Steps[_T]) -> Running[_T]:
         self._core.refuse_when_closed()
-        return _Running(steps, lambda step: self._guarded(getattr(self._stub, step.method).future, step), self._core)
+        return Running(steps, lambda step: self._guarded(getattr(self._stub, step.method).future, step), self._core)
 
     def _guarded(self, method: Callable[..., Any], step: Send) -> Any:
         try:
@@ -330,77 +330,3 @@ class AlexNetClient:
         except ValueError as error:  # gRPC's, of a closed channel
             self._core.refuse_when_closed(error)
             raise
-
-
-class _Running(Generic[_T]):
-    """Steps that are gone through: attempts go in gRPC's threads, decisions are made in the one that waits."""
-
-    def __init__(self, steps: Steps[_T], send: Callable[[Send], grpc.Future], core: Core) -> None:
-        self._steps, self._send, self._core = steps, send, core
-        self._replies: SimpleQueue[Reply] = SimpleQueue()
-        self._attempts: list[grpc.Future] = []
-        self._waits: Wait | None = None
-        self._error: BaseException | None = None
-        self._advance(None)
-
-    def result(self) -> _T:
-        """Go on to the end.
-
-        Raises:
-            what the steps do.
-        """
-        try:
-            while self._waits is not None:
-                try:
-                    reply = self._replies.get(timeout=self._waits.seconds)
-                except Empty:
-                    reply = None
-                self._advance(reply)
-        finally:
-            self.cancel()
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def cancel(self) -> None:
-        """Call off what is under way; from any thread."""
-        for attempt in self._attempts:
-            attempt.cancel()
-        self._replies.put(Reply(None, grpc.StatusCode.CANCELLED.name, CALLED_OFF))
-
-    def _advance(self, reply: Reply | None) -> None:
-        self._waits = None
-        try:
-            step = self._steps.send(reply)
-            while isinstance(step, Send):
-                attempt = self._send(step)
-                self._attempts.append(attempt)
-                attempt.add_done_callback(lambda done: self._replies.put(_reply(done)))
-                step = self._steps.send(None)
-            self._waits = step
-        except StopIteration as end:
-            self._value: _T = end.value
-        except Exception as error:
-            self._error = error
-            if isinstance(error, RequestError):
-                try:
-                    self._core.refuse_when_closed(error)
-                except RuntimeError as closed:
-                    self._error = closed
-
-
-def _reply(done: grpc.Future) -> Reply:
-    try:
-        return Reply(done.result(), headers=_headers(done))
-    except grpc.RpcError as error:
-        return _failed(error)
-    except grpc.FutureCancelledError as error:
-        return Reply(None, grpc.StatusCode.CANCELLED.name, CALLED_OFF, error)
-
-
-def _headers(call: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in call.initial_metadata() or ()}
-
-
-def _failed(error: grpc.RpcError) -> Reply:
-    return Reply(None, error.code().name, error.details() or "no details", error)

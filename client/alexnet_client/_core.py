@@ -27,7 +27,7 @@ from alexnet_client._errors import (
 )
 from alexnet_client._exchange import Deadline, Send, Steps, Wait, exchange, tolerant
 from alexnet_client._images import ImageLike
-from alexnet_client._options import Options
+from alexnet_client._options import Options, Timeout
 from alexnet_client._request import IMAGES_A_REQUEST, Request, Wanted, requests, top
 from alexnet_client._results import Answer, Answered, Health, ModelMetadata, ModelState, TensorMetadata
 from alexnet_client._retry import Budget, Retry
@@ -59,6 +59,14 @@ class Core:
         self.closed = False
         self._budget = Budget(options.retry.budget)
         self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
+
+    def deadline(self, timeout: Timeout) -> Deadline:
+        """Of a call that begins now.
+
+        Raises:
+            InvalidRequest: it is no time.
+        """
+        return Deadline(self.options.timeout_of(timeout))
 
     def exchanges(
         self, images: Sequence[ImageLike], outputs: Sequence[Wanted], deadline: Deadline
@@ -117,11 +125,13 @@ class Core:
             if (yield from ask("ModelReady", service_pb2.ModelReadyRequest(name=name), deadline)).ready:
                 models.append(name)
         answered = []
-        for name in models if infer else ():
+        for number, name in enumerate(models if infer else ()):
             (request,) = requests(name, [_GREY], [Wanted(EMBEDDING)])
             options = replace(self.options, model=name, retry=_ONCE)
+            # Each has its share of what is left, so that one that hangs does not make the others look dead.
+            share = None if deadline.left is None else deadline.left / (len(models) - number)
             try:
-                yield from exchange(options, request, self._id(), deadline, self._budget)
+                yield from exchange(options, request, self._id(), Deadline(share), self._budget)
                 answered.append(name)
             except Overloaded:  # full is not dead
                 answered.append(name)

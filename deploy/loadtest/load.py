@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import grpc
 import numpy as np
 import psutil
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.clients import measure_clients
 from deploy.loadtest.open_loop import Outcome, offer
 from deploy.loadtest.photograph import WIDTH, photograph
+from deploy.loadtest.processor import processor_name
 from deploy.loadtest.search import Run, Search, search
 from deploy.loadtest.verdict import FEWEST, drift
 from deploy.loadtest.workload import Workload, workload
@@ -176,10 +176,9 @@ def as_json(loads: Sequence[Load]) -> dict[str, Any]:
     return {
         "format": 1,
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": psutil.cpu_count()},
+        "machine": {"processor": processor_name(), "cores": psutil.cpu_count()},
         "versions": {name: version(name) for name in ("onnxruntime", "numpy", "grpcio", "tritonclient")},
         "python": platform.python_version(),
-        "grpc": grpc.__version__,
         "commit": commit.stdout.strip(),
         "models": [_row(load) for load in loads],
     }

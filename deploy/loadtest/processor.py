@@ -42,18 +42,26 @@ class Processor:
         return asdict(self)
 
 
+def processor_name() -> str:
+    """As its maker calls it."""
+    name = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    return name[1].strip() if name else platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> str:
+    file = Path("/proc/cpuinfo")
+    return file.read_text() if file.is_file() else ""
+
+
 def measure_processor(seconds: float) -> Processor:
     """This machine's; each of the two speeds takes so many seconds."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     generator = np.random.default_rng(0)
     left = generator.integers(0, 256, (SIDE, SIDE), np.uint8)
     right = generator.integers(-64, 65, (SIDE, SIDE), np.int8)
     return Processor(
-        name[1].strip() if name else platform.processor() or platform.machine(),
+        processor_name(),
         len(os.sched_getaffinity(0)),
-        "vnni" in text,
+        "vnni" in _cpuinfo(),
         int8_macs=_speed("MatMulInteger", left, right, TensorProto.INT32, seconds),
         fp32_macs=_speed("MatMul", left.astype(np.float32), right.astype(np.float32), TensorProto.FLOAT, seconds),
     )

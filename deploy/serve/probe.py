@@ -1,7 +1,8 @@
 """Questions to a running server: is a model loaded, and does it answer with a real inference.
 
 ``python -m deploy.serve.probe`` is readiness as a command, for containers and scripts: every model that is served
-answers a real inference. With ``--live`` it asks for a sign of life only.
+answers a real inference. With ``--live`` it asks for a sign of life only. Under TLS it reads the client's own
+variables, ``ALEXNET_TLS_CA`` and so on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from alexnet_client import TLS
 from alexnet_client.command import run
 from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS, OVERLOAD_SIGNS
 from alexnet_client.errors import AlexNetError
@@ -31,13 +33,18 @@ class NotReady(AlexNetError):
 class Probe:
     """A connection to one server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: TLS | None = None) -> None:
         """Name it.
 
         Args:
             url: ``host:port``, or ``unix:PATH``.
+            tls: who it must be; None is plain text.
+
+        Raises:
+            FileError, alexnet_client.InvalidRequest: a file of ``tls`` cannot be used.
         """
-        self._client = InferenceServerClient(url)
+        name = [("grpc.ssl_target_name_override", tls.server_name)] if tls and tls.server_name else None
+        self._client = InferenceServerClient(url, creds=tls.credentials() if tls else None, channel_args=name)
 
     def live(self, timeout: float = 1.0) -> bool:
         """Whether the server answers at all."""
@@ -106,11 +113,12 @@ def _grey_png() -> bytes:
     return file.getvalue()
 
 
-def check(url: str, timeout: float, *, live: bool = False) -> tuple[str, ...]:
+def check(url: str, timeout: float, *, live: bool = False, tls: TLS | None = None) -> tuple[str, ...]:
     """Return the models that answered, all within ``timeout`` seconds.
 
     Args:
         live: do not ask the models.
+        tls: who the server must be; None is plain text.
 
     Raises:
         NotReady: the server, or a model that it has loaded, does not answer, or none is loaded.
@@ -120,7 +128,7 @@ def check(url: str, timeout: float, *, live: bool = False) -> tuple[str, ...]:
     def left() -> float:
         return max(0.001, deadline - time.monotonic())
 
-    probe = Probe(url)
+    probe = Probe(url, tls)
     try:
         if not probe.live(timeout):
             raise NotReady(f"no server answers at {url} within {timeout:g} s")
@@ -147,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def ask() -> int:
-        models = check(options.url, options.timeout, live=options.live)
+        models = check(options.url, options.timeout, live=options.live, tls=TLS.from_environment())
         print(f"ready: {', '.join(models)}" if models else "live")  # noqa: T201  a command prints
         return 0
 

@@ -34,6 +34,7 @@ from alexnet_client import (
     _request,
 )
 from alexnet_client.contract import IMAGE, MAX_REQUEST_BYTES
+from deploy.serve.probe import NotReady, check
 from deploy.serve.server import LocalServer
 from deploy.serve.tls import ServerTLS, TLSError
 from tests.certificates import Certificates
@@ -103,7 +104,7 @@ def test_of_two_replicas_one_may_go_and_no_call_fails(
     for ending in (signal.SIGTERM, signal.SIGKILL):
         with replica(int8_repository, tmp_path / str(ending)) as (process, url):
             failed: list[Exception] = []
-            answered = itertools.count()
+            answered: list[int] = []
             stop = threading.Event()
             with AlexNetClient([local.grpc_url, url], MODEL, timeout=PATIENCE, retry=PATIENT) as client:
 
@@ -111,14 +112,14 @@ def test_of_two_replicas_one_may_go_and_no_call_fails(
                     while not stop.is_set():
                         try:
                             np.testing.assert_array_equal(client.embed(PICTURES[place])[0], right[place])
-                            next(answered)
+                            answered.append(place)
                         except Exception as error:
                             failed.append(error)
 
                 def more(many: int, answered=answered) -> None:
                     """So many more answers."""
-                    until = int(repr(answered)[6:-1]) + many
-                    wait_until(lambda: int(repr(answered)[6:-1]) > until, f"{many} answers")
+                    until = len(answered) + many
+                    wait_until(lambda: len(answered) > until, f"{many} answers")
 
                 with ThreadPoolExecutor(4) as pool:
                     for place in range(4):
@@ -243,6 +244,9 @@ def test_the_servers_certificate_is_looked_at_and_may_be_renewed(int8_repository
             return True
 
         wait_until(renewed, "the new certificate")
+        assert MODEL in check(server.grpc_url, PATIENCE, tls=theirs.mutual)
+        with pytest.raises(NotReady):
+            check(server.grpc_url, 1)
         np.testing.assert_array_equal(client.embed(PICTURES[0]), vector)
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -39,12 +38,6 @@ def folder(tmp_path_factory) -> Path:
     (root / "2" / "torn.jpeg").write_bytes(pictures[0][:100])
     (root / "notes.txt").write_text("left out")
     return root
-
-
-@pytest.fixture
-def server() -> Iterator[FakeTriton]:
-    with FakeTriton() as running:
-        yield running
 
 
 def names(folder: Path) -> list[str]:

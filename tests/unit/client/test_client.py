@@ -20,7 +20,6 @@ from alexnet_client import (
     InvalidImage,
     InvalidRequest,
     ServerError,
-    TensorMetadata,
     Unavailable,
     UnknownModel,
 )
@@ -30,7 +29,7 @@ from alexnet_client._request import IMAGES_A_REQUEST
 from alexnet_client._results import Prediction, _prediction
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, IMAGE, MAX_BATCH, PROBABILITIES
 from alexnet_client.preprocess import decode
-from tests.blocking import CLIENTS, Blocking, Make
+from tests.blocking import Blocking, Make
 from tests.bombs import encoded
 from tests.fake_triton import LABELS, FakeTriton, Scripted, outputs
 from tests.patterns import Patterns
@@ -41,17 +40,6 @@ SMALL_FILE = as_file(PICTURE)
 INVALID, UNAVAILABLE = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE
 REPLACED = Scripted(UNAVAILABLE, "Request for unknown model: 'alexnet_int8' version 1 is not at ready state")
 SLOW = Scripted(seconds=30)
-
-
-@pytest.fixture
-def server():
-    with FakeTriton() as running:
-        yield running
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request) -> Make:
-    return request.param
 
 
 @pytest.fixture(params=[DEFAULT_MODEL, PIXELS])
@@ -241,44 +229,6 @@ def test_what_is_not_served_is_said_so(make: Make, server: FakeTriton) -> None:
         client.embed(PICTURE)
     with make("127.0.0.1:1") as client, pytest.raises(Unavailable, match="no server answers at 127.0.0.1:1"):
         client.classify(PICTURE)
-
-
-def test_health_names_server_and_models(make: Make) -> None:
-    with FakeTriton(models=("alexnet_int8", "alexnet")) as server, make(server.url) as client:
-        health = client.health()
-    assert (health.live, health.ready, health.server) == (True, True, "triton")
-    assert health.models == ("alexnet_int8", "alexnet")
-    with make("127.0.0.1:1") as client, pytest.raises(Unavailable):
-        client.health()
-
-
-def test_health_by_inference_finds_the_model_that_is_dead(make: Make) -> None:
-    """Whose flag says that it is ready."""
-
-    def int8_is_dead(request) -> Scripted:
-        dead = Scripted(grpc.StatusCode.INTERNAL, "Stub process 'alexnet_int8_0_0' is not healthy.")
-        return dead if request.model_name == "alexnet_int8" else Scripted()
-
-    with FakeTriton(models=("alexnet_int8", "alexnet_fp32", "alexnet")) as server, make(server.url) as client:
-        health = client.health(infer=True)
-        assert health.ok
-        assert health.answered == health.models == ("alexnet_fp32", "alexnet_int8", "alexnet")
-        server.script(then=int8_is_dead)
-        health = client.health(infer=True)
-        assert (health.ready, health.ok, health.answered) == (True, False, ("alexnet_fp32", "alexnet"))
-        assert client.health().ok  # nobody was asked
-        server.script(then=Scripted(UNAVAILABLE, "Exceeds maximum queue size"))
-        assert client.health(infer=True).ok  # full is not dead
-
-
-def test_models_and_tensors_are_the_servers_own(make: Make, server: FakeTriton) -> None:
-    with make(server.url, PIXELS) as client:
-        assert {model.name: model.state for model in client.models()} == dict.fromkeys(server.models, "READY")
-        metadata = client.metadata()
-        assert metadata.inputs == (TensorMetadata(IMAGE.name, IMAGE.dtype, (-1, *IMAGE.shape)),)
-        assert [tensor.name for tensor in metadata.outputs] == [PROBABILITIES.name, EMBEDDING.name]
-    with make(server.url, "alexnet_int4") as client, pytest.raises(UnknownModel):
-        client.metadata()
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 2**31, 1.5, "3", True])

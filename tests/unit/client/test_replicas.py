@@ -12,17 +12,12 @@ import pytest
 
 from alexnet_client import DeadlineExceeded, Retry, Unavailable
 from alexnet_client.contract import IMAGE
-from tests.blocking import CLIENTS, Make
+from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted
 from tests.waiting import wait_until
 
 PICTURE = np.zeros(IMAGE.shape, np.uint8)
 MODEL = "alexnet_int8"
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request) -> Make:
-    return request.param
 
 
 def asked(server: FakeTriton) -> int:

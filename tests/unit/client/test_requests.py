@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -15,12 +13,6 @@ from tests.bombs import encoded
 from tests.fake_triton import FakeTriton
 
 PICTURE = np.zeros(IMAGE.shape, np.uint8)
-
-
-@pytest.fixture
-def server() -> Iterator[FakeTriton]:
-    with FakeTriton() as server:
-        yield server
 
 
 def test_files_travel_together_as_far_as_the_contract_allows(server: FakeTriton, monkeypatch) -> None:

@@ -17,22 +17,11 @@ from alexnet_client._images import as_file
 from alexnet_client._request import IMAGES_A_REQUEST
 from alexnet_client.contract import DEFAULT_MODEL, IMAGE
 from alexnet_client.preprocess import decode
-from tests.blocking import CLIENTS, Make
+from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted, outputs
 
 PIXELS = "alexnet_int8"
 SHADES = [np.full(IMAGE.shape, shade, np.uint8) for shade in range(256)]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeTriton]:
-    with FakeTriton() as running:
-        yield running
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request) -> Make:
-    return request.param
 
 
 def shades(count: int) -> Iterator[np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -17,23 +16,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from alexnet_client import InvalidRequest, Overloaded, Retry
 from alexnet_client.contract import CLIENT_METRICS, IMAGE, SERVER_MILLISECONDS
-from tests.blocking import CLIENTS, Make
+from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted
 
 PICTURE = np.zeros(IMAGE.shape, np.uint8)
 MODEL = "alexnet_int8"
 FULL = Scripted(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeTriton]:
-    with FakeTriton() as running:
-        yield running
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request) -> Make:
-    return request.param
 
 
 @pytest.fixture
