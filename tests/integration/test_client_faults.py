@@ -43,8 +43,8 @@ from tests.waiting import PATIENCE, wait_until
 from training.data.open import open_split
 
 MODEL = "alexnet_int8"
-#: A server may be away for half a minute.
-PATIENT = Retry(attempts=60, backoff=0.2, budget=5)
+#: A server may be away for half a minute, and every request may use up its attempts.
+PATIENT = Retry(attempts=60, backoff=0.2, budget=60)
 PICTURES = np.random.default_rng(0).integers(0, 256, (64, *IMAGE.shape), np.uint8)
 
 
