@@ -169,6 +169,13 @@ MEANINGS = (
         "a process of {model} at {url} has died, another takes its place ({message}): send again later",
     ),
     Meaning(
+        ("INTERNAL",),
+        ("RST_STREAM",),  # by HTTP/2's INTERNAL_ERROR, as Envoy does it when an answer's server ends half-way
+        Unavailable,
+        True,
+        "the answer of {model} at {url} was cut off, its server or a proxy has ended ({message}): send again later",
+    ),
+    Meaning(
         ("NOT_FOUND", "UNAVAILABLE", "INVALID_ARGUMENT"),
         ("unknown model",),
         UnknownModel,

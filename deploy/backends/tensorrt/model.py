@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 from alexnet_client.errors import AlexNetError
 from deploy.backends.batching import answer, collect
 from deploy.backends.metrics import EngineMetrics, Metrics
+from deploy.backends.silence import Silence
 from deploy.backends.turns import Turns
 from export.artefacts import artefact, manifest
 from export.engines import gpu, plans, provider
@@ -35,6 +36,7 @@ class TritonPythonModel:
             TritonModelException: no library, no CUDA device, no engine for it, or one that does not load; says what to
                 do.
         """
+        self._silence = Silence()
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
@@ -59,16 +61,17 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """One run for all the requests of a dynamic batch."""
-        batch, sizes, wanted = collect(requests, self._input)
-        with self._turns.mine():
-            started = time.perf_counter()
-            try:
-                outputs = self._runtime.run(batch, wanted)
-            except RuntimeFailure as error:
-                raise pb_utils.TritonModelException(str(error)) from error
-            seconds = time.perf_counter() - started
-        self._metrics.observe(len(batch), seconds)
-        return answer(requests, sizes, outputs)
+        with self._silence.unless_in_time():
+            batch, sizes, wanted = collect(requests, self._input)
+            with self._turns.mine():
+                started = time.perf_counter()
+                try:
+                    outputs = self._runtime.run(batch, wanted)
+                except RuntimeFailure as error:
+                    raise pb_utils.TritonModelException(str(error)) from error
+                seconds = time.perf_counter() - started
+            self._metrics.observe(len(batch), seconds)
+            return answer(requests, sizes, outputs)
 
     def finalize(self):
         """Free device and host memory."""

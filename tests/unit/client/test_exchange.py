@@ -215,6 +215,7 @@ SAID = [
     ("NOT_FOUND", "Request for unknown model: 'resnet' is not found", UnknownModel, False),
     ("UNAVAILABLE", "Request for unknown model: 'resnet' is not found", UnknownModel, False),
     ("INTERNAL", "Stub process 'alexnet_int8_0_0' is not healthy.", Unavailable, True),
+    ("INTERNAL", "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))", Unavailable, True),
     ("INTERNAL", "onnxruntime: bad allocation", ServerError, False),
     ("RESOURCE_EXHAUSTED", "Received message larger than max (40000000 vs. 33554432)", InvalidRequest, False),
     ("RESOURCE_EXHAUSTED", "rate limited", Overloaded, True),
