@@ -11,32 +11,37 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Seconds: Triton's patience, less what it takes to hand an answer over.
-PATIENCE = 0.9
+#: Seconds between two signs of life, at least; and Triton's patience, less what it takes to hand an answer over.
+PERIOD, PATIENCE = 0.3, 0.9
 #: Seconds between two looks at the thread that gives the signs of life.
 LOOK = 0.1
+#: Of what computes.
+NICENESS = 10
 THREADS = Path("/proc/self/task")
 
 
 class Silence:
     """Ends this process in place of an answer that may come too late; to be made first, by the thread that answers."""
 
-    def __init__(self, living=None, end=lambda: os._exit(1)):
+    def __init__(self, living=None, end=lambda: os._exit(1), niceness=NICENESS):
         """Look at the thread from now on.
 
         Args:
             living: native id of the thread that gives the signs of life; Triton's own by default.
             end: what ends the process.
+            niceness: more of it, for this thread and all that it starts from now on.
         """
         self._me = threading.get_native_id()
         self._living = living or _next(self._me)
         self._end = end
         self._lock = threading.Lock()
-        self._looked, self._runs = time.monotonic(), _runs(self._living)
-        #: When it ran last, at the earliest; and the longest that it may not have run, since the last answer.
+        self._looked, self._sleeps = time.monotonic(), _sleeps(self._living)
+        #: When it was there last, at the earliest; and the longest that it may not have been, since the last answer.
         self._ran, self._longest = self._looked, 0.0
         self._waited = _waited(self._me)
         threading.Thread(target=self._watch, name="silence", daemon=True).start()
+        # What computes yields to both, and to tritonserver.
+        os.setpriority(os.PRIO_PROCESS, self._me, os.getpriority(os.PRIO_PROCESS, self._me) + niceness)
 
     @contextmanager
     def unless_in_time(self):
@@ -63,10 +68,11 @@ class Silence:
                     self._look()
 
     def _look(self):
-        now, runs = time.monotonic(), _runs(self._living)
-        self._longest = max(self._longest, now - self._ran)
-        if runs != self._runs:
-            self._runs, self._ran = runs, self._looked
+        now, sleeps = time.monotonic(), _sleeps(self._living)
+        more = max(0, sleeps - self._sleeps - 1) * PERIOD  # when this thread is late, it was there several times
+        self._longest = max(self._longest, now - self._ran - more)
+        if sleeps != self._sleeps:
+            self._sleeps, self._ran = sleeps, self._looked + more
         self._looked = now
 
 
@@ -76,15 +82,12 @@ def _next(thread):
     return min(others, key=lambda each: (each < thread, each))
 
 
-def _runs(thread):
-    """How often it was given a processor; see the kernel's Documentation/scheduler/sched-stats.rst."""
-    return _statistics(thread)[2]
+def _sleeps(thread):
+    """How often it went to sleep, which is after every sign of life."""
+    status = (THREADS / str(thread) / "status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 def _waited(thread):
-    """Seconds that it waited for a processor."""
-    return _statistics(thread)[1] / 1e9
-
-
-def _statistics(thread):
-    return [int(number) for number in (THREADS / str(thread) / "schedstat").read_text().split()]
+    """Seconds that it waited for a processor; see the kernel's Documentation/scheduler/sched-stats.rst."""
+    return int((THREADS / str(thread) / "schedstat").read_text().split()[1]) / 1e9

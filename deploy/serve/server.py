@@ -80,6 +80,8 @@ class LocalServer:
         self._numbers = itertools.count(1)
         self._room: Room | None = None
         self._door: Door | None = None
+        #: What was served of the present release at any time.
+        self._served: frozenset[str] = frozenset()
         #: A release that was not taken, and until when.
         self._declined: tuple[Path, float] | None = None
         #: Rooms on their way out.
@@ -139,7 +141,7 @@ class LocalServer:
             self._make_folder()
             room = self._new_room(self.repository)
             room.start()
-            self._room = room
+            self._room, self._served = room, frozenset(room.models)
             self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http, tls=self.tls)
             self._door.lead_to(room.sockets, self._times.door)
             self._door.open(self._times.door)
@@ -184,9 +186,9 @@ class LocalServer:
 
     @property
     def outdated(self) -> bool:
-        """Whether another release is published than the one that is served, or was declined."""
+        """Whether another release is published than the one that is served, or all of it is not; or was declined."""
         published = self.repository.resolve()
-        if self._room is None or published == self._room.release:
+        if self._room is None or (published == self._room.release and self._whole):
             return False
         return self._declined is None or published != self._declined[0] or time.monotonic() > self._declined[1]
 
@@ -228,13 +230,18 @@ class LocalServer:
                 self._declined = published, time.monotonic() + self._times.decline
                 log.error("release %s is not taken, the present one goes on: %s", published.name, error)  # noqa: TRY400
             return
-        if self._room is not None and self.repository.resolve() == self._room.release:
+        if self._room is not None and self.repository.resolve() == self._room.release and self._whole:
             room.end()  # back again meanwhile: the last one wins
             return
         self._put_in_place(room)
         log.warning("release %s of %s is live", room.release.name, self.repository)
 
     # --- Parts.
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the present release is served as it was: a model that fails at a revival may not the next time."""
+        return self._room is not None and self._served <= set(self._room.models)
 
     def _make_folder(self) -> None:
         """Again if need be: the folder for temporary files is tidied up by others."""
@@ -258,6 +265,8 @@ class LocalServer:
         """New requests go to another room; the present one answers what it has, and ends."""
         assert self._door is not None
         old, self._room = self._room, room
+        same = old is not None and old.release == room.release
+        self._served = (self._served if same else frozenset()).union(room.models)
         self._declined = None
         self._door.lead_to(room.sockets, self._times.door)
         if old is not None:

@@ -66,6 +66,25 @@ def test_one_that_does_not_even_stop_is_killed(
     assert server.pid is None
 
 
+def test_a_model_that_a_revival_lacks_is_served_again(
+    int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed to load by bad luck, for want of time or memory, may not the next time; the rest serves meanwhile."""
+    starts, lost = tmp_path / "starts", "alexnet_int8"
+    body = f"""
+        echo >> {starts}
+        for each; do case $each in --model-repository=*) view=${{each#*=}};; esac; done
+        [ $(wc -l < {starts}) = 2 ] && rm $view/{lost}/*/model.onnx
+        exec {find(tmp_path / "work").binary} "$@"
+    """
+    standing_in(monkeypatch, tmp_path, body)
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
+        assert lost in server.models
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: len(starts.read_text()) >= 3, "a third tritonserver")
+        wait_until(lambda: lost in server.models, "all models")
+
+
 def test_starting_can_be_given_up(int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     standing_in(monkeypatch, tmp_path, "exec sleep 60")
     server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work")

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.backends.silence import Silence
+from deploy.backends.silence import PERIOD, Silence
 
 
 class Living(threading.Thread):
-    """Gives a sign of life every 50 ms, while it may."""
+    """Gives a sign of life every period, while it may."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Living(threading.Thread):
     def run(self) -> None:
         while not self.done:
             self.may.wait()
-            time.sleep(0.05)
+            time.sleep(PERIOD)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def living() -> Iterator[Living]:
 )
 def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, alive: bool, ended: bool) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None))
+    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
     if not alive:
         living.may.clear()
     with silence.unless_in_time():
@@ -52,7 +52,7 @@ def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, 
 
 def test_an_error_is_an_answer_too(living: Living) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None))
+    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
     living.may.clear()
 
     def fail() -> None:
@@ -67,7 +67,7 @@ def test_an_error_is_an_answer_too(living: Living) -> None:
 
 def test_what_was_long_ago_does_not_count(living: Living) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None))
+    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
     living.may.clear()
     time.sleep(1.2)
     living.may.set()
