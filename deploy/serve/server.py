@@ -22,7 +22,7 @@ from deploy.serve.door import Door
 from deploy.serve.guardian import Guardian
 from deploy.serve.installation import find
 from deploy.serve.log import bound_log
-from deploy.serve.ports import HOST, Ports, free_ports
+from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.repository import check
 from deploy.serve.room import Room, Trouble
@@ -36,7 +36,7 @@ WORK = Path("build/triton")
 
 
 class LocalServer:
-    """A published repository, served on loopback; use it in a ``with`` statement.
+    """A published repository, served on this machine; use it in a ``with`` statement.
 
     A backend process or a server that dies is noticed at once and replaced, and a newly published release goes live
     without a failed request. A release is taken as a whole or not at all.
@@ -90,17 +90,17 @@ class LocalServer:
     @property
     def grpc_url(self) -> str:
         """``host:port``."""
-        return f"{HOST}:{self.ports.grpc}"
+        return f"{self.ports.host}:{self.ports.grpc}"
 
     @property
     def http_url(self) -> str:
         """``host:port``; nobody listens there without ``http``."""
-        return f"{HOST}:{self.ports.http}"
+        return f"{self.ports.host}:{self.ports.http}"
 
     @property
     def metrics_url(self) -> str:
         """``http://host:port/metrics``."""
-        return f"http://{HOST}:{self.ports.metrics}/metrics"
+        return f"http://{self.ports.host}:{self.ports.metrics}/metrics"
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -115,6 +115,10 @@ def test_a_taken_port_is_named(int8_repository: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"port {port} \(grpc\) on 127\.0\.0\.1 is taken .*--grpc-port"):
             LocalServer(int8_repository, Ports(http=0, grpc=port, metrics=0)).start()
+    with pytest.raises(PortTaken, match=r"'localhost' is no IPv4 address: give --host one of this machine"):
+        LocalServer(int8_repository, Ports(host="localhost")).start()
+    with pytest.raises(PortTaken, match=r"port 8001 \(grpc\) on 192\.0\.2\.1 is taken or not allowed"):
+        LocalServer(int8_repository, Ports(host="192.0.2.1")).start()
 
 
 def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(

@@ -3,6 +3,7 @@
 Triton finds it by the model's file, as it finds the C++ one, so the model repository is the same for both.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class TritonPythonModel:
         Raises:
             TritonModelException: the file is missing or no ONNX graph.
         """
-        self._silence = Silence()
+        self._silence = Silence(json.loads(args["model_config"]))
         path = Path(args["model_repository"]) / args["model_version"] / MODEL_FILE
         try:
             self._network = self.load(path)

@@ -36,8 +36,8 @@ class TritonPythonModel:
             TritonModelException: no library, no CUDA device, no engine for it, or one that does not load; says what to
                 do.
         """
-        self._silence = Silence()
         config = json.loads(args["model_config"])
+        self._silence = Silence(config)
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
             record, device = manifest.read(folder), gpu.installed()

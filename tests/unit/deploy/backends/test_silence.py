@@ -8,7 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.backends.silence import PERIOD, Silence
+from deploy.backends import silence as module
+from deploy.backends.silence import Silence
+
+#: In a third of the time.
+PERIOD, PATIENCE, LOOK = module.PERIOD / 3, module.PATIENCE / 3, module.LOOK / 3
+SHORT, LONG = PATIENCE / 3, PATIENCE + PERIOD
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("PERIOD", PERIOD), ("PATIENCE", PATIENCE), ("LOOK", LOOK)):
+        monkeypatch.setattr(module, name, seconds)
 
 
 class Living(threading.Thread):
@@ -37,12 +48,12 @@ def living() -> Iterator[Living]:
 
 @pytest.mark.parametrize(
     ("seconds", "alive", "ended"),
-    [(0.3, False, False), (1.2, True, False), (1.2, False, True)],
+    [(SHORT, False, False), (LONG, True, False), (LONG, False, True)],
     ids=["in time", "slow, but alive", "no sign of life"],
 )
 def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, alive: bool, ended: bool) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
+    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
     if not alive:
         living.may.clear()
     with silence.unless_in_time():
@@ -50,14 +61,25 @@ def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, 
     assert bool(ends) is ended
 
 
+def test_warm_up_is_let_work(living: Living) -> None:
+    """A model that is given up in it is not served at all."""
+    ends: list[None] = []
+    silence = Silence({"model_warmup": [{}]}, living.native_id, lambda: ends.append(None), niceness=0)
+    living.may.clear()
+    for ended in (False, True):
+        with silence.unless_in_time():
+            time.sleep(LONG)
+        assert bool(ends) is ended
+
+
 def test_an_error_is_an_answer_too(living: Living) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
+    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
     living.may.clear()
 
     def fail() -> None:
         with silence.unless_in_time():
-            time.sleep(1.2)
+            time.sleep(LONG)
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
@@ -67,11 +89,11 @@ def test_an_error_is_an_answer_too(living: Living) -> None:
 
 def test_what_was_long_ago_does_not_count(living: Living) -> None:
     ends: list[None] = []
-    silence = Silence(living.native_id, lambda: ends.append(None), niceness=0)
+    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
     living.may.clear()
-    time.sleep(1.2)
+    time.sleep(LONG)
     living.may.set()
     for _ in range(2):
         with silence.unless_in_time():
-            time.sleep(0.1)
+            time.sleep(SHORT)
     assert not ends

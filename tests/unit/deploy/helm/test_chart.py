@@ -1,0 +1,150 @@
+"""The chart renders what Kubernetes takes, by its own schemas; a typo is an error that names the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
+
+from deploy.serve.ports import Ports
+from deploy.serve.times import Times
+from tests.charts import CHART, VALUES, helm, of_kind, render
+
+#: Oldest that the chart says it runs on, and newest that there is a schema of.
+VERSIONS = ("1.31", "1.34", kubernetes_validate.latest_version())
+CLAIM = CHART / "ci" / "claim-values.yaml"
+
+
+def pods(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for manifest in manifests:
+        if manifest["kind"] == "Pod":
+            yield manifest["spec"]
+        elif "template" in manifest.get("spec", {}):
+            yield manifest["spec"]["template"]["spec"]
+
+
+def differences(given: object, read: object, path: str = "") -> Iterator[str]:
+    """Fields that were given and that a typed model does not have."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        for key, value in given.items():
+            if key in read:
+                yield from differences(value, read[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}"
+    elif isinstance(given, list) and isinstance(read, list):
+        for number, (one, other) in enumerate(zip(given, read, strict=True)):
+            yield from differences(one, other, f"{path}[{number}]")
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.name)
+def test_every_values_file_renders_what_kubernetes_takes(values: Path) -> None:
+    done = helm("lint", "--strict", CHART, "--values", values)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for manifest in render(values):
+        if "monitoring.coreos.com" in manifest["apiVersion"]:
+            model = getattr(prometheus_operator, manifest["kind"]).model_validate(manifest)
+            assert not list(differences(manifest, model.model_dump(by_alias=True, mode="json")))
+            continue
+        for version in VERSIONS:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
+    monitor = of_kind(render(CHART / "ci" / "monitoring-values.yaml"), "PodMonitor")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+    model = prometheus_operator.PodMonitor.model_validate(monitor)
+    (found,) = differences(monitor, model.model_dump(by_alias=True, mode="json"))
+    assert found == ".spec.podMetricsEndpoints[0].intervall"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("replica=3", "additional properties 'replica' not allowed"),
+        ("tls.secret=a", "additional properties 'secret' not allowed"),
+        ("probes.liveness.period=1", "additional properties 'period' not allowed"),
+        ("replicas=0", "replicas"),
+        ("server.grpcPort=70000", "grpcPort"),
+        ("sharedMemory=5q", "sharedMemory"),
+        ("image.digest=sha256:1", "digest"),
+        ("models.image=registry.example/models:1", "want persistentVolumeClaim or image, got both"),
+        ("models.persistentVolumeClaim=", "where `python -m export publish` wrote the repository"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(setting: str, message: str) -> None:
+    done = helm("template", "alexnet", CHART, "--values", CLAIM, "--set", setting)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_every_value_has_a_default() -> None:
+    """Values.yaml is where one looks them up."""
+    schema, values = (yaml.safe_load((CHART / name).read_text()) for name in ("values.schema.json", "values.yaml"))
+
+    def undocumented(properties: dict[str, Any], given: dict[str, Any], path: str = "") -> Iterator[str]:
+        for key, value in properties.items():
+            if key not in given:
+                yield f"{path}{key}"
+            elif value.get("properties") and isinstance(given[key], dict):
+                yield from undocumented(value["properties"], given[key], f"{path}{key}.")
+
+    probes = {"initialDelaySeconds", "successThreshold"}
+    found = {name for name in undocumented(schema["properties"], values) if name.rpartition(".")[2] not in probes}
+    assert found == {"global"}  # Helm's own
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.name)
+def test_pods_pass_the_restricted_standard(values: Path) -> None:
+    """Pod Security Standards, "restricted"; and they write nowhere but to their volumes, and have no token."""
+    for pod in pods(render(values)):
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert pod["automountServiceAccountToken"] is False
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        kinds = {kind for volume in pod.get("volumes", []) for kind in volume.keys() - {"name"}}
+        # An image volume is newer than the standard's list.
+        assert kinds - {"image"} <= {"persistentVolumeClaim", "emptyDir", "secret"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_a_pod_has_time_to_answer_what_it_was_asked() -> None:
+    """From the pre-stop pause to the last answer, and then some."""
+    (server, _) = pods(render(CLAIM))
+    pause = server["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    times = Times()
+    assert server["terminationGracePeriodSeconds"] > pause + times.drain + 2 * times.stop + times.door
+
+
+def test_ports_are_the_servers() -> None:
+    values, ports = yaml.safe_load((CHART / "values.yaml").read_text())["server"], Ports()
+    assert (values["grpcPort"], values["metricsPort"]) == (ports.grpc, ports.metrics)
+
+
+def test_only_those_who_may_reach_it() -> None:
+    policy = of_kind(render(CHART / "ci" / "monitoring-values.yaml"), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    grpc, metrics = policy["ingress"]
+    assert [port["port"] for port in grpc["ports"]] == ["grpc"]
+    assert {"namespaceSelector": {"matchLabels": {"team": "search"}}} in grpc["from"]
+    assert [port["port"] for port in metrics["ports"]] == ["metrics"]
+
+
+def test_a_gpu_is_asked_for() -> None:
+    (server, _) = pods(render(CHART / "ci" / "gpu-values.yaml"))
+    (container,) = server["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert "--repository=/models/live" in container["args"]
