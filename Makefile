@@ -24,10 +24,10 @@ serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics)
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
 
-check: $(VENV)/tensorrt $(BIN)/helm ## the quick loop, under a minute: lint, types and unit tests, offline and without a server
+check: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the quick loop, under a minute: lint, types and unit tests, offline and without a server
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
-test: $(VENV)/tensorrt $(BIN)/perf_analyzer $(BIN)/helm ## run every test, with coverage
+test: $(VENV)/tensorrt $(BIN)/perf_analyzer $(BIN)/helm $(BIN)/promtool ## run every test, with coverage
 	rm -f .coverage .coverage.*
 	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
@@ -38,7 +38,7 @@ lint: $(VENV)/ready ## ruff and mypy
 	ruff format --check .
 	mypy
 
-unit: $(VENV)/tensorrt $(BIN)/helm ## the unit tests alone
+unit: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the unit tests alone
 	pytest -q -n 2 --dist loadfile tests/unit tests/contract
 
 format: $(VENV)/ready ## let ruff format and fix
@@ -75,3 +75,6 @@ $(BIN)/perf_analyzer: $(VENV)/ready
 
 $(BIN)/helm: $(VENV)/ready
 	bash deploy/serve/install.sh helm
+
+$(BIN)/promtool: $(VENV)/ready
+	bash deploy/serve/install.sh prometheus

@@ -28,6 +28,8 @@ METHODS = (
 )
 #: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
 STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
+#: Where the door's own metrics are: what was refused before Triton saw it, and how long callers waited.
+DOOR_METRICS, _STATISTICS = "/metrics/door", "/stats/prometheus"
 #: The call that is work, and counted; all others have a limit of their own, so that full is not dead.
 INFER = f"{SERVICE}/ModelInfer"
 #: Of other calls, and of connections: none that is ever met.
@@ -54,8 +56,11 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
         {"match": {"prefix": "/grpc.health.v1.Health/"}, "route": _route("grpc")},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
     ]
-    get = {"name": ":method", "string_match": {"exact": "GET"}}
-    metrics_routes = [{"match": {"path": "/metrics", "headers": [get]}, "route": _route("metrics")}]
+    get = [{"name": ":method", "string_match": {"exact": "GET"}}]
+    metrics_routes: list[dict[str, Any]] = [
+        {"match": {"path": "/metrics", "headers": get}, "route": _route("metrics")},
+        {"match": {"path": DOOR_METRICS, "headers": get}, "route": {"cluster": "admin", "prefix_rewrite": _STATISTICS}},
+    ]
     listeners = [
         _listener("grpc", ports, "HTTP2", grpc_routes, tls.transport_socket(folder) if tls else None),
         _listener("metrics", ports, "HTTP1", metrics_routes),
@@ -66,7 +71,7 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
         )
     return {
         "node": {"id": "door", "cluster": "alexnet"},
-        "admin": {"address": {"pipe": {"path": str(folder / "admin"), "mode": 0o600}}},
+        "admin": {"address": {"pipe": {**_admin(folder), "mode": 0o600}}},
         # Where the limit of requests is changed.
         "layered_runtime": {
             "layers": [{"name": "ours", "static_layer": RUNTIME}, {"name": "admission", "admin_layer": {}}]
@@ -76,6 +81,7 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
             "clusters": [
                 _cluster("grpc", folder, two=True),
                 _cluster("metrics", folder),
+                _own_administration(folder),
                 *([_cluster("http", folder)] if http_too else ()),
             ],
         },
@@ -148,6 +154,20 @@ def _route(cluster: str, *, work: bool = False) -> dict[str, Any]:
     retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
     priority = "DEFAULT" if work else "HIGH"
     return {"cluster": cluster, "timeout": "0s", "priority": priority, "retry_policy": retry}
+
+
+def _admin(folder: Path) -> dict[str, Any]:
+    return {"path": str(folder / "admin")}
+
+
+def _own_administration(folder: Path) -> dict[str, Any]:
+    """A cluster of its own: there is one path to it, and that only reads."""
+    endpoint = {"endpoint": {"address": {"pipe": _admin(folder)}}}
+    return {
+        "name": "admin",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
 
 
 def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:

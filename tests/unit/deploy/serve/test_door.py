@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
 from deploy.serve.admission import LEAST
 from deploy.serve.door import Door
-from deploy.serve.envoy import INFER, METHODS, SERVICE, bootstrap
+from deploy.serve.envoy import DOOR_METRICS, INFER, METHODS, SERVICE, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
@@ -102,8 +102,18 @@ def test_it_leads_where_it_is_told_and_to_nothing_else(tmp_path: Path) -> None:
                 door.lead_to(room, 5)
                 with urllib.request.urlopen(f"{url}/metrics") as answer:
                     assert answer.read() == text
+            with urllib.request.urlopen(f"{url}{DOOR_METRICS}") as answer:
+                assert b'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="metrics"' in answer.read()
+            for path in (
+                "/quitquitquit",
+                "/stats/prometheus",
+                f"{DOOR_METRICS}/../../quitquitquit",
+                f"{DOOR_METRICS}/x",
+            ):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(f"{url}{path}")
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(f"{url}/quitquitquit")
+                urllib.request.urlopen(f"{url}{DOOR_METRICS}", data=b"a body")
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(f"{url}/metrics", data=b"a body")
             door.lead_to(None, 5)

@@ -1,0 +1,56 @@
+"""Rules and alerts by promtool: they parse, fire when they should, and have a page that says what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.charts import CHART, of_kind, render
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "deploy" / "observability"
+RULES = CHART / "files" / "rules.yaml"
+GROUPS = yaml.safe_load(RULES.read_text())["groups"]
+ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
+
+
+def promtool(*arguments: object) -> None:
+    command = [Path(sys.executable).with_name("promtool"), *arguments]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_configuration_and_rules_are_prometheuss() -> None:
+    promtool("check", "config", FOLDER / "prometheus.yml")
+    promtool("check", "rules", RULES)
+
+
+def test_alerts_fire_when_they_should_and_are_quiet_when_all_is_well() -> None:
+    promtool("test", "rules", FOLDER / "rules_test.yaml")
+    well, *ill = yaml.safe_load((FOLDER / "rules_test.yaml").read_text())["tests"]
+    names = {alert["alert"] for alert in ALERTS}
+    assert {test["alertname"] for test in well["alert_rule_test"]} == names
+    assert {test["alertname"] for each in ill for test in each["alert_rule_test"] if test["exp_alerts"]} == names
+
+
+def test_every_alert_has_a_section_in_the_runbook() -> None:
+    sections = {title.lower() for title in re.findall(r"^## (\w+)$", (FOLDER / "RUNBOOK.md").read_text(), re.MULTILINE)}
+    for alert in ALERTS:
+        page, section = alert["annotations"]["runbook"].split("#")
+        assert (ROOT / page) == FOLDER / "RUNBOOK.md"
+        assert section in sections
+        assert alert["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_the_runbook_speaks_of_rules_that_there_are() -> None:
+    recorded = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
+    assert set(re.findall(r"alexnet:\w+:\w+", (FOLDER / "RUNBOOK.md").read_text())) <= recorded
+
+
+def test_the_chart_brings_the_same_rules() -> None:
+    rule = of_kind(render(CHART / "ci" / "monitoring-values.yaml"), "PrometheusRule")
+    assert rule["spec"]["groups"] == GROUPS
