@@ -24,7 +24,7 @@ serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics)
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
 
-check: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the quick loop, under a minute: lint, types and unit tests, offline and without a server
+check: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the quick loop, about a minute: lint, types and unit tests, offline and without a server
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
 test: $(VENV)/tensorrt $(BIN)/perf_analyzer $(BIN)/helm $(BIN)/promtool ## run every test, with coverage

@@ -16,7 +16,7 @@ from deploy.serve.times import Times
 from tests.charts import CHART, VALUES, helm, of_kind, render
 
 #: Oldest that the chart says it runs on, and newest that there is a schema of.
-VERSIONS = ("1.31", "1.34", kubernetes_validate.latest_version())
+VERSIONS = ("1.31", kubernetes_validate.latest_version())
 CLAIM = CHART / "ci" / "claim-values.yaml"
 
 
