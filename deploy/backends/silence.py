@@ -15,6 +15,8 @@ from pathlib import Path
 PERIOD, PATIENCE = 0.3, 0.9
 #: Seconds between two looks at the thread that gives the signs of life.
 LOOK = 0.1
+#: Signs of life after which the thread is known to be the one: another version of Triton may have another first.
+KNOWN = 3
 #: Of what computes.
 NICENESS = 5
 THREADS = Path("/proc/self/task")
@@ -33,14 +35,18 @@ class Silence:
             niceness: more of it, for this thread and all that it starts from now on.
         """
         self._me = threading.get_native_id()
-        self._living = living or _next(self._me)
         self._end = end
         self._warmups = len((config or {}).get("model_warmup", ()))
         self._lock = threading.Lock()
-        self._looked, self._sleeps = time.monotonic(), _sleeps(self._living)
+        try:
+            self._living = living or _next(self._me)
+            self._sleeps, self._waited = _sleeps(self._living), _waited(self._me)
+        except (OSError, IndexError, ValueError):  # a kernel that does not say, as gVisor's
+            self._living = None
+            return
+        self._signs, self._looked = 0, time.monotonic()
         #: When it was there last, at the earliest; and the longest that it may not have been, since the last answer.
         self._ran, self._longest = self._looked, 0.0
-        self._waited = _waited(self._me)
         threading.Thread(target=self._watch, name="silence", daemon=True).start()
         # What computes yields to both, and to tritonserver.
         os.setpriority(os.PRIO_PROCESS, self._me, os.getpriority(os.PRIO_PROCESS, self._me) + niceness)
@@ -48,6 +54,9 @@ class Silence:
     @contextmanager
     def unless_in_time(self):
         """Around the work on a batch: here the process ends if Triton may not wait for the answer any more."""
+        if self._living is None:
+            yield
+            return
         # This thread may have waited for a processor with the batch in hand.
         started = time.monotonic() - (_waited(self._me) - self._waited)
         try:
@@ -59,7 +68,7 @@ class Silence:
             self._waited = _waited(self._me)
             if self._warmups > 0:
                 self._warmups -= 1
-            elif longest > PATIENCE and time.monotonic() - started > PATIENCE:
+            elif self._signs >= KNOWN and longest > PATIENCE and time.monotonic() - started > PATIENCE:
                 said = f"no sign of life for {longest:.1f} s: Triton may have given this process up, so it ends"
                 print(said, flush=True)  # noqa: T201  to the server's log
                 self._end()
@@ -73,6 +82,7 @@ class Silence:
 
     def _look(self):
         now, sleeps = time.monotonic(), _sleeps(self._living)
+        self._signs += sleeps - self._sleeps
         more = max(0, sleeps - self._sleeps - 1) * PERIOD  # when this thread is late, it was there several times
         self._longest = max(self._longest, now - self._ran - more)
         if sleeps != self._sleeps:

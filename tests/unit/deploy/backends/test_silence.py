@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.backends import silence as module
 from deploy.backends.silence import Silence
+from tests.waiting import wait_until
 
 #: In a third of the time.
 PERIOD, PATIENCE, LOOK = module.PERIOD / 3, module.PATIENCE / 3, module.LOOK / 3
@@ -46,6 +48,13 @@ def living() -> Iterator[Living]:
     thread.join()
 
 
+def looking(living: Living, ends: list[None], config: dict | None = None) -> Silence:
+    """One that knows the thread by now."""
+    silence = Silence(config, living.native_id, lambda: ends.append(None), niceness=0)
+    wait_until(lambda: silence._signs >= module.KNOWN, "signs of life")
+    return silence
+
+
 @pytest.mark.parametrize(
     ("seconds", "alive", "ended"),
     [(SHORT, False, False), (LONG, True, False), (LONG, False, True)],
@@ -53,7 +62,7 @@ def living() -> Iterator[Living]:
 )
 def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, alive: bool, ended: bool) -> None:
     ends: list[None] = []
-    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
+    silence = looking(living, ends)
     if not alive:
         living.may.clear()
     with silence.unless_in_time():
@@ -64,7 +73,7 @@ def test_it_ends_when_it_may_have_been_given_up(living: Living, seconds: float, 
 def test_warm_up_is_let_work(living: Living) -> None:
     """A model that is given up in it is not served at all."""
     ends: list[None] = []
-    silence = Silence({"model_warmup": [{}]}, living.native_id, lambda: ends.append(None), niceness=0)
+    silence = looking(living, ends, {"model_warmup": [{}]})
     living.may.clear()
     for ended in (False, True):
         with silence.unless_in_time():
@@ -72,9 +81,31 @@ def test_warm_up_is_let_work(living: Living) -> None:
         assert bool(ends) is ended
 
 
-def test_an_error_is_an_answer_too(living: Living) -> None:
+def test_another_thread_says_nothing(living: Living) -> None:
+    """Another version of Triton may have another thread there, which sleeps for good."""
+    living.may.clear()
     ends: list[None] = []
     silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
+    for _ in range(2):
+        with silence.unless_in_time():
+            time.sleep(LONG)
+    assert not ends
+
+
+def test_a_kernel_that_does_not_say_is_let_be(living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gVisor, which has no schedstat."""
+    monkeypatch.setattr(module, "THREADS", tmp_path)
+    ends: list[None] = []
+    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
+    living.may.clear()
+    with silence.unless_in_time():
+        time.sleep(LONG)
+    assert not ends
+
+
+def test_an_error_is_an_answer_too(living: Living) -> None:
+    ends: list[None] = []
+    silence = looking(living, ends)
     living.may.clear()
 
     def fail() -> None:
@@ -89,7 +120,7 @@ def test_an_error_is_an_answer_too(living: Living) -> None:
 
 def test_what_was_long_ago_does_not_count(living: Living) -> None:
     ends: list[None] = []
-    silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
+    silence = looking(living, ends)
     living.may.clear()
     time.sleep(LONG)
     living.may.set()
