@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the environment is made from: it is made again when one of these changes.
 REQUIREMENTS := pyproject.toml client/pyproject.toml constraints.txt
+# What the unit tests need.
+TOOLS := $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool
 export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -24,10 +26,10 @@ serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics)
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
 
-check: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the quick loop, about a minute: lint, types and unit tests, offline and without a server
+check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, offline and without a server
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
-test: $(VENV)/tensorrt $(BIN)/perf_analyzer $(BIN)/helm $(BIN)/promtool ## run every test, with coverage
+test: $(TOOLS) $(BIN)/perf_analyzer ## run every test, with coverage
 	rm -f .coverage .coverage.*
 	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
@@ -38,7 +40,7 @@ lint: $(VENV)/ready ## ruff and mypy
 	ruff format --check .
 	mypy
 
-unit: $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool ## the unit tests alone
+unit: $(TOOLS) ## the unit tests alone
 	pytest -q -n 2 --dist loadfile tests/unit tests/contract
 
 format: $(VENV)/ready ## let ruff format and fix

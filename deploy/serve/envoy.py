@@ -32,6 +32,8 @@ STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 DOOR_METRICS, _STATISTICS = "/metrics/door", "/stats/prometheus"
 #: The call that is work, and counted; all others have a limit of their own, so that full is not dead.
 INFER = f"{SERVICE}/ModelInfer"
+#: Inference is counted by itself, so that many quick questions (probes) do not make slow answers look rare.
+_COUNTED = [{"name": "infer", "headers": [{"name": ":path", "string_match": {"exact": INFER}}]}]
 #: Of other calls, and of connections: none that is ever met.
 MANY = 1 << 16
 #: A caller that gives up early resets its request, as an attack on HTTP/2 does (CVE-2023-44487), for which Envoy closes
@@ -112,7 +114,9 @@ def _listener(
         "stat_prefix": name,
         "codec_type": codec,
         **({"http2_protocol_options": windows} if codec == "HTTP2" else {}),
-        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+        "route_config": {
+            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes, "virtual_clusters": _COUNTED}]
+        },
         "http_filters": [_filter("router", "router.v3.Router")],
         "local_reply_config": {"mappers": _SAID},
     }

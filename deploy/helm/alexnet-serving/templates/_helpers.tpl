@@ -66,7 +66,7 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 - name: ALEXNET_TLS_CA
   value: /tls/ca.crt
 - name: ALEXNET_TLS_SERVER_NAME
-  value: {{ .serverName | quote }}
+  value: {{ required "tls: want serverName, a name in the certificate: the probes ask at 127.0.0.1" .serverName | quote }}
 {{- if .clientCertificates }}
 - name: ALEXNET_TLS_CERTIFICATE
   value: /tls/tls.crt

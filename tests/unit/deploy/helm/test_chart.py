@@ -72,6 +72,7 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
         ("server.grpcPort=70000", "grpcPort"),
         ("sharedMemory=5q", "sharedMemory"),
         ("image.digest=sha256:1", "digest"),
+        ("tls.secretName=alexnet-tls", "tls: want serverName, a name in the certificate"),
         ("models.image=registry.example/models:1", "want persistentVolumeClaim or image, got both"),
         ("models.persistentVolumeClaim=", "where `python -m export publish` wrote the repository"),
     ],
