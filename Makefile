@@ -11,6 +11,8 @@ TOOLS := $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool
 export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Several processes test on few cores: a thread that waits for its team is not to spin meanwhile.
+check test unit: export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help demo serve engines check test lint unit bench load soak format clean
 
@@ -31,7 +33,7 @@ check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, o
 
 test: $(TOOLS) $(BIN)/perf_analyzer ## run every test, with coverage
 	rm -f .coverage .coverage.*
-	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
+	coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
 	coverage report
 
@@ -41,7 +43,7 @@ lint: $(VENV)/ready ## ruff and mypy
 	mypy
 
 unit: $(TOOLS) ## the unit tests alone
-	pytest -q -n 2 --dist loadfile tests/unit tests/contract
+	pytest -q -n 4 --dist loadfile tests/unit tests/contract
 
 format: $(VENV)/ready ## let ruff format and fix
 	ruff check --fix .

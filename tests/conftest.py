@@ -53,7 +53,7 @@ def command(module: str, *arguments: object, status: int = 0, cwd: Path = ROOT) 
     return subprocess.CompletedProcess([module], got, out.getvalue(), err.getvalue())
 
 
-#: Three processes test side by side, file by file, on two cores: much is waiting for servers. First come what takes
+#: Four processes test side by side, file by file, on two cores: much is waiting for servers. First come what takes
 #: longest and what does not need the demo's files, so that nobody waits for them; what is not named comes at the dots.
 ORDER = (
     "test_engines.py",
@@ -61,6 +61,7 @@ ORDER = (
     "test_resume.py",
     "test_bench.py",
     "...",
+    "test_precisions.py",
     "test_supervisor.py",
     "test_releases.py",
     "test_failing_server.py",

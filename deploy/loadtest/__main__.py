@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from alexnet_client.files import atomic_path
-from deploy.loadtest import faults, load, report
+from deploy.loadtest import caller, faults, load, report
 from deploy.loadtest.bench import measure_all
 from deploy.loadtest.overload import as_table, measure_overload
 from deploy.loadtest.soak import soak
@@ -20,7 +20,14 @@ BUILD = Path("build")
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status: 0, or 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=main.__doc__)
-    commands = {"bench": _bench, "faults": _faults, "load": _load, "overload": _overload, "soak": _soak}
+    commands = {
+        "bench": _bench,
+        "caller": _caller,
+        "faults": _faults,
+        "load": _load,
+        "overload": _overload,
+        "soak": _soak,
+    }
     parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
@@ -43,6 +50,11 @@ def _bench(options: argparse.Namespace) -> int:
         partial.write_text(json.dumps(report.as_json(figures), indent=2) + "\n")
     print(report.as_text(figures))
     print(f"\nevery figure: {options.output}")
+    return 0
+
+
+def _caller(options: argparse.Namespace) -> int:
+    print(caller.as_table(caller.measure_callers(options.repository, options.rounds, options.seconds)))
     return 0
 
 

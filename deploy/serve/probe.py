@@ -25,6 +25,9 @@ from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS, OVERLOAD_SIGNS
 from alexnet_client.errors import AlexNetError
 from deploy.serve.ports import HOST, Ports
 
+#: Seconds in which a server that is ready has answered every question.
+TIMEOUT = 2.0
+
 
 class NotReady(AlexNetError):
     """A server that does not answer as it should."""
@@ -150,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Ask; returns the exit status: 0 when all is well, 1 with one line on standard error when it is not."""
     parser = argparse.ArgumentParser(prog="python -m deploy.serve.probe", description=main.__doc__)
     parser.add_argument("--url", default=f"{HOST}:{Ports().grpc}", help="host:port of the gRPC endpoint (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=2.0, help="seconds, for all questions (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds, for all questions (%(default)s)")
     parser.add_argument("--live", action="store_true", help="a sign of life is enough")
     options = parser.parse_args(arguments)
 

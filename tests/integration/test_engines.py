@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -31,13 +30,9 @@ from export.artefacts import artefact, manifest
 from export.proof.proof import WITHOUT_DEVICE
 from tests import graphs
 from tests.artefacts import make_artefact
-from tests.conftest import ROOT, TESTING, Built, command, python
+from tests.conftest import ROOT, Built, command, python
+from tests.engines import ROW, refused
 from tests.waiting import PATIENCE, wait_until
-from training import checkpoint
-from training.model import AlexNet
-
-#: What `make engines` prints of one engine.
-ROW = re.compile(r"^(\S+)-(sm\d+) +([\d.]+) +(\S+)  (.*?) {2,}(.*)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -213,15 +208,6 @@ def test_a_graph_that_no_engine_can_be_built_from(small, change, reason: str, re
     assert [path.name for path in output.iterdir()] == ["tiny"]
 
 
-def refused(output: Path, *arguments: str, reason: str, remedy: str) -> None:
-    """The command fails with one line, but for the progress bar's."""
-    done = command("export", *arguments, "--output", output, status=1)
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith(f"python -m export {arguments[0]}: "))
-    assert reason in line
-    assert remedy in line
-    assert "Traceback" not in done.stderr
-
-
 def test_what_is_missing_or_unknown_is_named(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     output = small()
     refused(output, "engine", "fp64", "--gpu", "sm89", reason="fp64", remedy="python -m export")
@@ -277,38 +263,3 @@ def test_an_interrupted_build_leaves_nothing(artefacts: Path, tmp_path: Path, nu
     assert process.returncode == 130
     assert "interrupted, nothing half-written is left" in rest
     assert not (tmp_path / "fp16-sm89").exists()
-
-
-def test_fp8_is_built_for_gpus_that_have_it(root: Path, built: Built, tmp_path: Path) -> None:
-    shutil.copytree(root / "build/artefacts/fp32", tmp_path / "fp32")
-    command("export", "fp8", "--data", built.data, "--output", tmp_path)
-    output = command("export", "engine", "fp8", "--gpu", "sm89", "sm120", "--output", tmp_path).stdout
-    rows = {capability: facts for _, capability, *facts in ROW.findall(output)}
-    assert set(rows) == {"sm89", "sm120"}
-    for _, _, precisions, verdict in rows.values():
-        # The first convolution's three channels are too few for FP8's kernels.
-        assert (precisions, verdict) == ("1 FP16, 7 FP8", str(WITHOUT_DEVICE))
-    refused(tmp_path, "engine", "fp8", "--gpu", "sm75", reason="for sm75", remedy="try another precision")
-
-
-def test_the_papers_own_network_becomes_an_engine(tmp_path: Path) -> None:
-    """Grouped convolutions and local response normalisation."""
-    model = AlexNet("paper", 10)
-    checkpoint.save(tmp_path / "checkpoint", model, checkpoint.Meta("paper", tuple("abcdefghij")))
-    for precision in ("fp32", "fp16"):
-        command("export", precision, "--checkpoint", tmp_path / "checkpoint", "--output", tmp_path)
-    output = command("export", "engine", "fp32", "fp16", "--gpu", "sm89", "--output", tmp_path).stdout
-    rows = {f"{graph}-{capability}": facts[2] for graph, capability, *facts in ROW.findall(output)}
-    assert rows == {"fp32-sm89": "8 FP32", "fp16-sm89": "8 FP16"}
-
-
-def test_calibration_methods_are_compared_on_the_same_images(root: Path, built: Built) -> None:
-    where = ["--data", built.data, "--output", root / "build/artefacts", "--checkpoint", built.checkpoint]
-    where += ["--predictions", built.predictions]
-    methods = ("max", "percentile")
-    output = command("export", "calibrate", "--scheme", "tensorrt", "--method", *methods, *where).stdout
-    rows = json.loads((root / "build/artefacts/calibration.json").read_text())
-    assert [row["method"] for row in rows] == list(methods)
-    for row in rows:
-        assert row["images"] == TESTING * 10
-        assert f"{row['top1']:.2f}" in output

@@ -28,8 +28,11 @@ def test_a_fault_that_everybody_notices_and_one_that_nobody_does(int8_repository
 
 def test_a_promise_that_is_broken_is_said_so() -> None:
     fault = Fault("an earthquake", 10, lambda scene: None, unnoticed=True)
+    noticed = Fault("thunder", 10, lambda scene: None)
     kept, late, failed, wrong = (Outcome(fault, *seen) for seen in ((9, 0), (11, 0), (1, 1), (1, 0, 5, 1)))
+    told, told_late, told_lies = Outcome(noticed, told=2.0), Outcome(noticed, told=4.0), Outcome(fault, told=1.0)
     assert [each.kept for each in (kept, late, failed, wrong)] == [True, False, False, False]
+    assert [each.kept for each in (told, told_late, told_lies)] == [True, False, False]
     assert faults.as_table([kept, wrong]).splitlines()[-1] == "NOT KEPT: an earthquake"
 
 
