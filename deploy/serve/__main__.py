@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from alexnet_client.command import run
 from deploy.serve.ports import HOST, NAMES, Ports, free_ports
@@ -29,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="gRPC's, a chain; plain text without")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="ask callers for a certificate of its")
+    parser.add_argument(
+        "--traces", type=_otlp, metavar="URL", help="OTLP endpoint, of calls that carry a trace context"
+    )
     options = parser.parse_args(arguments)
     given = {bool(options.tls_certificate), bool(options.tls_key), bool(options.tls_client_ca) or bool(options.tls_key)}
     if len(given) > 1:
@@ -39,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         ports = free_ports(options.host)
     else:
         ports = Ports(options.grpc_port, options.http_port, options.metrics_port, options.host)
-    server = LocalServer(options.repository, ports, http=options.http, tls=tls, work=options.work)
+    server = LocalServer(
+        options.repository, ports, http=options.http, tls=tls, traces=options.traces, work=options.work
+    )
     done = threading.Event()
 
     def stop(*_: object) -> None:
@@ -49,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     return run("python -m deploy.serve", lambda: _serve(server, done, http=options.http))
+
+
+def _otlp(text: str) -> str:
+    """OpenTelemetry's endpoint of spans, which Triton reaches in plain text."""
+    url = urlsplit(text)
+    if url.scheme != "http" or not url.hostname:
+        raise argparse.ArgumentTypeError(f"got {text}: want OTLP over HTTP, as http://localhost:4318/v1/traces")
+    return text
 
 
 def _serve(server: LocalServer, done: threading.Event, *, http: bool) -> int:

@@ -29,6 +29,8 @@ class Options:
     stop: float
     #: KServe's HTTP as well; a few bytes of it end Triton 24.10.
     http_too: bool = False
+    #: Where spans go, OTLP over HTTP; None keeps no traces.
+    traces: str | None = None
 
 
 def command(options: Options) -> list[str]:
@@ -57,4 +59,11 @@ def command(options: Options) -> list[str]:
         "--metrics-interval-ms=1000",
         f"--backend-config=python,shm-region-prefix-name={options.prefix}",
         f"--grpc-restricted-protocol={PROTECTED}:{NOBODY}",
+        *(_tracing(options.traces) if options.traces else ()),
     ]
+
+
+def _tracing(url: str) -> list[str]:
+    """Spans of those calls whose caller sends a trace context and so has chosen them: Triton itself chooses none."""
+    wanted = {"mode": "opentelemetry", "rate": "0", "level": "TIMESTAMPS", "opentelemetry,url": url}
+    return [f"--trace-config={name}={value}" for name, value in wanted.items()]

@@ -50,6 +50,7 @@ class Room:
         stopping: threading.Event,
         *,
         http_too: bool = False,
+        traces: str | None = None,
     ) -> None:
         """Name what to serve; nothing is started yet.
 
@@ -58,6 +59,7 @@ class Room:
             prefix: of its regions in shared memory.
             work: folder of the log and of engines' verdicts.
             stopping: gives up starting once it is set.
+            traces: where spans go, OTLP over HTTP.
         """
         self.release = checked.release
         self.sockets = Sockets(folder)
@@ -68,6 +70,7 @@ class Room:
         self._times = times
         self._stopping = stopping
         self._http_too = http_too
+        self._traces = traces
         self._selected = Selected()
         self._models: tuple[str, ...] = ()
         self._failed: dict[str, str] = {}
@@ -133,6 +136,7 @@ class Room:
             self.prefix,
             stop=self._times.stop,
             http_too=self._http_too,
+            traces=self._traces,
         )
         self._process = TritonProcess(command(options), self._installation.environment, self.log_file, self.prefix)
         self._probe = probe = Probe(f"unix:{self.sockets.grpc}")

@@ -50,6 +50,7 @@ class LocalServer:
         use_free_ports: bool = False,
         http: bool = False,
         tls: ServerTLS | None = None,
+        traces: str | None = None,
         work: Path = WORK,
         times: Times | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class LocalServer:
             use_free_ports: listen on any free ports instead.
             http: open KServe's HTTP as well. A few malformed bytes end Triton 24.10: not for strangers.
             tls: the certificate of gRPC's port; None is plain text.
+            traces: where spans go, OTLP over HTTP, ``http://host:4318/v1/traces``; None keeps none.
             work: folder of the log and of the assembled backends.
             times: how long what may take.
         """
@@ -69,6 +71,7 @@ class LocalServer:
         self.log_file = work / "tritonserver.log"
         self._http = http
         self.tls = tls
+        self._traces = traces
         self._work = work
         self._times = times or Times()
         self._stopping = threading.Event()
@@ -259,6 +262,7 @@ class LocalServer:
             self._times,
             self._stopping,
             http_too=self._http,
+            traces=self._traces,
         )
 
     def _put_in_place(self, room: Room) -> None:

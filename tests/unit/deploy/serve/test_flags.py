@@ -57,3 +57,11 @@ def test_paths_are_absolute_whatever_the_working_directory() -> None:
     line = command(replace(OPTIONS, repository=Path("build/repository"), backends=Path("build/backends")))
     assert values(line, "--model-repository") == [str(Path.cwd() / "build/repository")]
     assert values(line, "--backend-directory") == [str(Path.cwd() / "build/backends")]
+
+
+def test_spans_are_of_calls_that_carry_a_context_and_of_no_others() -> None:
+    assert values(command(OPTIONS), "--trace-config") == []
+    said = values(command(replace(OPTIONS, traces="http://collector:4318/v1/traces")), "--trace-config")
+    assert "mode=opentelemetry" in said
+    assert "rate=0" in said
+    assert "opentelemetry,url=http://collector:4318/v1/traces" in said
