@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, Union
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, Union
 
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
@@ -52,8 +53,7 @@ class Deadline:
         return self.left is None or seconds < self.left
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(NamedTuple):
     """Put an attempt under way."""
 
     #: Of the KServe v2 service.
@@ -64,15 +64,13 @@ class Send:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait for the next reply: so many seconds, or None for as long as it takes."""
 
     seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """How an attempt ended: with a response, or with what gRPC raised."""
 
     response: Any
@@ -80,7 +78,7 @@ class Reply:
     message: str = ""
     cause: Exception | None = None
     #: What came before the answer, where telemetry is wanted.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 _T = TypeVar("_T")
@@ -101,7 +99,9 @@ def exchange(
     Raises:
         RequestError: what the last attempt met.
     """
-    observer = telemetry.observe(request_id, len(request.places)) if telemetry else SILENT
+    if telemetry is None:
+        return (yield from _attempts(options, request, request_id, deadline, budget, SILENT))
+    observer = telemetry.observe(request_id, len(request.places))
     try:
         answered = yield from _attempts(options, request, request_id, deadline, budget, observer)
     except BaseException as error:  # also when nobody asks for the next step any more
@@ -115,7 +115,8 @@ def _attempts(
     options: Options, request: Request, request_id: str, deadline: Deadline, budget: Budget, observer: Observer
 ) -> Steps[Answered]:
     retry = options.retry
-    message = request.message(options.model, request_id)
+    message = request.message
+    message.model_name, message.id = options.model, request_id
     budget.deposit()
     attempts = under_way = 0
     while True:

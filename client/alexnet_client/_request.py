@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
 from typing import TypeVar
 
@@ -30,6 +30,8 @@ AROUND = 1024
 #: Images a request, however many more the server would take: enough to fill its batches, little enough to be quick.
 IMAGES_A_REQUEST = 32
 MAX_TOP_K = 2**31 - 1
+#: Before each file of several.
+_LENGTH = struct.Struct("<I")
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -64,43 +66,61 @@ def top(count: int) -> Wanted:
     return Wanted(PROBABILITIES, int(count))
 
 
-@dataclass(frozen=True)
 class Request:
-    """Images of a call that travel together, encoded, and what is wanted of them."""
+    """Images of a call that travel together, encoded. The message is all that is held of them."""
 
-    #: In the call.
-    places: Sequence[int]
-    #: Of each, what travels: a file, or pixels ``uint8[224, 224, 3]``.
-    values: Sequence[bytes]
-    tensor: Tensor
-    outputs: Sequence[Wanted]
-    #: Place -> file's name, of those that have one.
-    names: Mapping[int, str]
+    def __init__(
+        self,
+        places: Sequence[int],
+        files: list[bytes],
+        tensor: Tensor,
+        outputs: Sequence[Wanted],
+        names: Mapping[int, str],
+    ) -> None:
+        """Encode them.
+
+        Args:
+            places: in the call.
+            files: of each, what travels: a file, or pixels ``uint8[224, 224, 3]``. Is emptied.
+            names: place -> file's name, of those that have one.
+        """
+        self.places, self.names = places, names
+        self._tensor, self._outputs = tensor, outputs
+        #: As the KServe v2 protocol has it, without model and id.
+        self.message = ModelInferRequest()
+        self.message.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=(len(files), *tensor.shape))
+        if tensor is not IMAGE:  # the binary form of BYTES: each element's length before it
+            files[:] = [_LENGTH.pack(len(file)) + file for file in files]
+        self.message.raw_input_contents.append(files[0] if len(files) == 1 else b"".join(files))
+        files.clear()
+        for wanted in outputs:
+            output = self.message.outputs.add(name=wanted.tensor.name)
+            if wanted.class_count:
+                output.parameters["classification"].int64_param = wanted.class_count
 
     @property
     def waits_in_queue(self) -> bool:
         """Whether its model has a queue that can be told how long; an ensemble has none of its own."""
-        return self.tensor is IMAGE
+        return self._tensor is IMAGE
 
     def without(self, places: Container[int]) -> Request:
         """The same, less some of its images."""
-        kept = [number for number, place in enumerate(self.places) if place not in places]
-        return replace(self, places=[self.places[i] for i in kept], values=[self.values[i] for i in kept])
-
-    def message(self, model: str, request_id: str) -> ModelInferRequest:
-        """As the KServe v2 protocol has it."""
-        message = ModelInferRequest(model_name=model, id=request_id)
-        message.inputs.add(
-            name=self.tensor.name, datatype=self.tensor.dtype, shape=(len(self.values), *self.tensor.shape)
+        kept = [(place, file) for place, file in zip(self.places, self._files(), strict=True) if place not in places]
+        return Request(
+            [place for place, _ in kept], [file for _, file in kept], self._tensor, self._outputs, self.names
         )
-        # The binary form of BYTES: each element's length before it.
-        values = self.values if self.tensor is IMAGE else [_length(file) + file for file in self.values]
-        message.raw_input_contents.append(values[0] if len(values) == 1 else b"".join(values))
-        for wanted in self.outputs:
-            output = message.outputs.add(name=wanted.tensor.name)
-            if wanted.class_count:
-                output.parameters["classification"].int64_param = wanted.class_count
-        return message
+
+    def _files(self) -> Iterator[bytes]:
+        (content,) = self.message.raw_input_contents
+        if self._tensor is IMAGE:
+            size = len(content) // len(self.places)
+            yield from (content[start : start + size] for start in range(0, len(content), size))
+            return
+        start = 0
+        while start < len(content):
+            start, size = start + _LENGTH.size, _LENGTH.unpack_from(content, start)[0]
+            yield content[start : start + size]
+            start += size
 
 
 def requests(
@@ -125,7 +145,7 @@ def requests(
     for start in range(0, len(images), IMAGES_A_REQUEST):
         part = dict(enumerate(images[start : start + IMAGES_A_REQUEST], first + start))
         values, bad = _each(as_file if files else _pixels, part, check)
-        names = {place: name(image) for place, image in part.items() if name(image)}
+        names = {place: called for place, image in part.items() if (called := name(image))}
         if bad and refused is None:
             if files:  # Nothing travels: what the server would have said of the others is found here, by its code.
                 bad |= _each(decode, values, check)[1]
@@ -134,8 +154,8 @@ def requests(
             assert refused is not None
             refused[place] = InvalidImage({place: str(error)}, names)
         tensor = ENCODED if files else IMAGE
-        for run in _runs(values) if files else [list(values)]:
-            yield Request(run, [values[place] for place in run], tensor, outputs, names)
+        for run in list(_runs(values)) if files else [list(values)]:
+            yield Request(run, [values.pop(place) for place in run], tensor, outputs, names)
 
 
 def _runs(files: Mapping[int, bytes]) -> Iterator[list[int]]:
@@ -166,7 +186,3 @@ def _each(
         except (UndecodableImage, Unusable) as error:
             bad[place] = error
     return made, bad
-
-
-def _length(file: bytes) -> bytes:
-    return struct.pack("<I", len(file))

@@ -85,8 +85,7 @@ class ModelMetadata:
     outputs: tuple[TensorMetadata, ...]
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """A response, which has a row for each image of its request."""
 
     #: Of the images, in the call.

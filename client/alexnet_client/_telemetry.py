@@ -80,6 +80,8 @@ class Observer:
 
     def attempted(self, seconds: float, headers: Mapping[str, str]) -> None:
         """An attempt was answered, or refused, after so long."""
+        if self._families is None:
+            return
         server = headers.get(SERVER_MILLISECONDS, "")
         if server.isdigit():
             self._phase("server", min(seconds, int(server) / 1000))

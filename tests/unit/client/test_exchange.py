@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 import grpc
+import numpy as np
 import pytest
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
@@ -243,8 +244,18 @@ def test_every_code_has_a_meaning_whatever_is_said() -> None:
     assert {status for each in MEANINGS for status in each.statuses} == {code.name for code in grpc.StatusCode} - {"OK"}
 
 
-def test_the_servers_own_request_ids_are_met() -> None:
-    request = Request([0], [b"ab"], ENCODED, [Wanted(EMBEDDING)], {})
-    message = request.message("alexnet", "0f-7")
-    assert message.id == "0f-7"
-    assert message.raw_input_contents == [b"\x02\x00\x00\x00ab"]
+def test_files_travel_with_their_lengths_and_can_be_left_out() -> None:
+    request = Request([3, 4, 6], [b"ab", b"", b"cde"], ENCODED, [Wanted(EMBEDDING)], {})
+    assert request.message.raw_input_contents == [b"\2\0\0\0ab" + b"\0\0\0\0" + b"\3\0\0\0cde"]
+    assert request.message.inputs[0].shape == [3, 1]
+    left = request.without({4})
+    assert left.places == [3, 6]
+    assert left.message.raw_input_contents == [b"\2\0\0\0ab" + b"\3\0\0\0cde"]
+    assert left.message.inputs[0].shape == [2, 1]
+
+
+def test_pixels_travel_one_after_the_other_and_can_be_left_out() -> None:
+    pictures = [bytes([shade]) * int(np.prod(IMAGE.shape)) for shade in range(3)]
+    request = Request([0, 1, 2], list(pictures), IMAGE, [Wanted(EMBEDDING)], {})
+    assert request.message.raw_input_contents == [b"".join(pictures)]
+    assert request.without({0, 1}).message.raw_input_contents == pictures[2:]
