@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -16,16 +16,18 @@ class Certificates:
     """PEM files of an authority, a server and a client."""
 
     folder: Path
+    _authority: trustme.CA = field(default_factory=trustme.CA, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
-        for name, issued in (
-            ("server", authority.issue_cert("127.0.0.1", "localhost", "triton.example")),
-            ("client", authority.issue_cert("client@example.org")),
-        ):
-            issued.private_key_pem.write_to_path(str(self.folder / f"{name}.key"))
-            (self.folder / f"{name}.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        self._authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        self.issue("server", "127.0.0.1", "localhost", "triton.example")
+        self.issue("client", "client@example.org")
+
+    def issue(self, name: str, *identities: str) -> None:
+        """Write a certificate and its key, in the place of those before of that name."""
+        issued = self._authority.issue_cert(*identities)
+        issued.private_key_pem.write_to_path(str(self.folder / f"{name}.key"))
+        (self.folder / f"{name}.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
 
     @property
     def tls(self) -> TLS:

@@ -34,7 +34,9 @@ def render(values: Path, *settings: str) -> list[dict[str, Any]]:
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
 
-def of_kind(manifests: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The only one of a kind."""
-    (found,) = [manifest for manifest in manifests if manifest["kind"] == kind]
+def of_kind(manifests: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
+    """The only one of a kind, or the one whose name ends so."""
+    (found,) = [
+        manifest for manifest in manifests if manifest["kind"] == kind and manifest["metadata"]["name"].endswith(name)
+    ]
     return found

@@ -13,7 +13,7 @@ from deploy.serve.tls import ServerTLS
 
 #: KServe's gRPC service.
 SERVICE = "/inference.GRPCInferenceService"
-#: Of it, what a client may call; all of ``grpc.health.v1`` beside it. A stream is for models that
+#: Of it, what a client may call. A stream is for models that
 #: answer several times or remember, of which there are none.
 METHODS = (
     "ModelConfig",
@@ -26,6 +26,8 @@ METHODS = (
     "ServerMetadata",
     "ServerReady",
 )
+#: And this service, by which others than clients ask.
+HEALTH = "/grpc.health.v1.Health/"
 #: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
 STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 #: Where the door's own metrics are: what was refused before Triton saw it, and how long callers waited.
@@ -55,7 +57,7 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     calls = [f"{SERVICE}/{method}" for method in METHODS]
     grpc_routes: list[dict[str, Any]] = [
         *({"match": {"path": call}, "route": _route("grpc", work=call == INFER)} for call in calls),
-        {"match": {"prefix": "/grpc.health.v1.Health/"}, "route": _route("grpc")},
+        {"match": {"prefix": HEALTH}, "route": _route("grpc")},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
     ]
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
@@ -147,6 +149,8 @@ _SAID = (
     {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
         "body": {"inline_string": f"{OVERLOADED}: as many requests are under way as are answered in good time"},
+        # To a gateway before the door: not to be sent to the next replica, which would have it twice.
+        "headers_to_add": [{"header": {"key": "x-envoy-ratelimited", "value": "true"}}],
     },
     _said(413, f"{TOO_LARGE} {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"),
     _said(507, "the server behind the door has ended, another takes its place: send again", status_code=503),

@@ -5,12 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -21,77 +16,11 @@ from deploy.serve import processes
 from deploy.serve.ports import free_ports
 from tests.certificates import Certificates
 from tests.charts import CHART, of_kind, render
-from tests.conftest import ROOT, environment
+from tests.pods import Pod
 from tests.waiting import PATIENCE, wait_until
 
 MODEL = "alexnet_int8"
 PICTURE = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
-
-
-class Pod:
-    """The server's container as a process of this machine: what is mounted in it lies in folders here."""
-
-    def __init__(self, manifest: dict[str, Any], volumes: Path) -> None:
-        """Name it.
-
-        Args:
-            manifest: the Deployment.
-            volumes: a folder with one for each that the container mounts.
-        """
-        self.spec = manifest["spec"]["template"]["spec"]
-        (self.container,) = self.spec["containers"]
-        self._volumes = volumes
-        self._mounts = {
-            mount["mountPath"]: volumes / mount["name"]
-            for mount in self.container["volumeMounts"]
-            if mount["mountPath"] != processes.SHARED_MEMORY.as_posix()
-        }
-
-    def _here(self, text: str) -> str:
-        for path, folder in self._mounts.items():
-            option, equals, value = text.rpartition("=")
-            if value == path or value.startswith(f"{path}/"):
-                return f"{option}{equals}{folder}{value.removeprefix(path)}"
-        return text
-
-    def _command(self, words: list[str]) -> list[str]:
-        assert words[0] == "python"
-        return [sys.executable, *map(self._here, words[1:])]
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        said = {entry["name"]: self._here(entry["value"]) for entry in self.container.get("env", [])}
-        return environment() | said
-
-    @contextmanager
-    def running(self) -> Iterator[psutil.Process]:
-        """Its main process, which ends by SIGTERM within the grace period."""
-        for mount in self._mounts.values():
-            mount.mkdir(exist_ok=True)
-        command = self._command(self.container["command"] + self.container["args"])
-        with subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL) as process:
-            try:
-                yield psutil.Process(process.pid)
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(self.spec["terminationGracePeriodSeconds"]) == 0
-            finally:
-                process.kill()
-
-    def passes(self, probe: str) -> bool:
-        """Whether a probe succeeds now."""
-        said = self.container[f"{probe}Probe"]
-        try:
-            done = subprocess.run(
-                self._command(said["exec"]["command"]),
-                cwd=ROOT,
-                env=self._environment,
-                capture_output=True,
-                check=False,
-                timeout=said["timeoutSeconds"],
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
 
 
 def servers(supervisor: psutil.Process) -> list[int]:

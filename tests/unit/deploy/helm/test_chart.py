@@ -111,7 +111,7 @@ def test_pods_pass_the_restricted_standard(values: Path) -> None:
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         kinds = {kind for volume in pod.get("volumes", []) for kind in volume.keys() - {"name"}}
         # An image volume is newer than the standard's list.
-        assert kinds - {"image"} <= {"persistentVolumeClaim", "emptyDir", "secret"}
+        assert kinds - {"image"} <= {"persistentVolumeClaim", "emptyDir", "secret", "configMap"}
         for container in pod["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
