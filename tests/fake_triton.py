@@ -28,6 +28,8 @@ from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
 
 LABELS = ("cat", "dog", "owl")
+#: ``grpc.health.v1.HealthCheckResponse``.
+SERVING = b"\x08\x01"
 #: A test may send one file ten thousand times.
 _decode = lru_cache(maxsize=256)(decode)
 
@@ -39,6 +41,8 @@ class Scripted:
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""
     seconds: float = 0.0
+    #: Metadata of an abort.
+    marks: tuple[tuple[str, str], ...] = ()
 
 
 def outputs(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -77,6 +81,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self._server = grpc.server(ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)])
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
         server = self._server
+        health = {"Check": grpc.unary_unary_rpc_method_handler(lambda *_: SERVING)}
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", health)])
         port = server.add_secure_port(url, credentials) if credentials else server.add_insecure_port(url)
         self.url = f"127.0.0.1:{port}"
 
@@ -144,6 +150,7 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
                 context.add_callback(gone.set)
                 _first_of(step.seconds, gone, self._closing)
             if step.code is not grpc.StatusCode.OK:
+                context.set_trailing_metadata(step.marks)
                 context.abort(step.code, step.message)
             if request.model_name not in self.models:
                 unknown = f"Request for unknown model: '{request.model_name}' is not found"

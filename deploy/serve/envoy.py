@@ -32,6 +32,8 @@ HEALTH = "/grpc.health.v1.Health/"
 STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 #: Where the door's own metrics are: what was refused before Triton saw it, and how long callers waited.
 DOOR_METRICS, _STATISTICS = "/metrics/door", "/stats/prometheus"
+#: Envoy's mark of a refusal that a gateway before the door is not to take to the next replica, which has as much to do.
+NOT_ELSEWHERE = ("x-envoy-ratelimited", "true")
 #: The call that is work, and counted; all others have a limit of their own, so that full is not dead.
 INFER = f"{SERVICE}/ModelInfer"
 #: Inference is counted by itself, so that many quick questions (probes) do not make slow answers look rare.
@@ -149,8 +151,7 @@ _SAID = (
     {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
         "body": {"inline_string": f"{OVERLOADED}: as many requests are under way as are answered in good time"},
-        # To a gateway before the door: not to be sent to the next replica, which would have it twice.
-        "headers_to_add": [{"header": {"key": "x-envoy-ratelimited", "value": "true"}}],
+        "headers_to_add": [{"header": dict(zip(("key", "value"), NOT_ELSEWHERE, strict=True))}],
     },
     _said(413, f"{TOO_LARGE} {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"),
     _said(507, "the server behind the door has ended, another takes its place: send again", status_code=503),

@@ -6,16 +6,12 @@ numbers in :data:`SETTINGS` are this test's. A name server knows who is ready, a
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,18 +24,17 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-import yaml
-from tritonclient.grpc.service_pb2 import ModelInferResponse
 
 from alexnet_client import TLS
 from alexnet_client.contract import IMAGE, MAX_REQUEST_BYTES, TOO_LARGE
-from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.workload import workload
 from deploy.serve.envoy import HEALTH, INFER, METHODS, SERVICE
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.probe import NotReady, check
 from tests.certificates import Certificates
 from tests.charts import CHART, of_kind, render
+from tests.gateways import Gateway, Secret
+from tests.loads import ONCE, RATE, Load
 from tests.names import Names
 from tests.pods import Pod
 from tests.waiting import PATIENCE, wait_until
@@ -47,10 +42,10 @@ from tests.waiting import PATIENCE, wait_until
 MODEL = "alexnet_int8"
 PICTURES = np.random.default_rng(0).integers(0, 256, (8, *IMAGE.shape), np.uint8)
 MESSAGES = workload(MODEL, list(PICTURES)).messages
-#: Requests a second, at random times.
-RATE = 20
+#: In the certificates.
+NAME = "triton.example"
 SETTINGS = {
-    "tls.serverName": "triton.example",
+    "tls.serverName": NAME,
     "preStopSeconds": 2,
     "gateway.preStopSeconds": 1,
     "gateway.rateLimit.requestsPerSecond": 60,
@@ -67,24 +62,6 @@ CLOSED = (
     "LogSettings",
     "ModelStreamInfer",
 )
-
-
-class Secret:
-    """A mounted Secret, as the kubelet writes one: renewed by renaming one link."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._numbers = itertools.count()
-
-    def write(self, certificates: Certificates, name: str = "server") -> None:
-        version = self.folder / f"..{next(self._numbers)}"
-        version.mkdir(parents=True)
-        for ours, kubernetes in (("ca.pem", "ca.crt"), (f"{name}.pem", "tls.crt"), (f"{name}.key", "tls.key")):
-            shutil.copy(certificates.folder / ours, version / kubernetes)
-            if not (self.folder / kubernetes).is_symlink():
-                (self.folder / kubernetes).symlink_to(Path("..data") / kubernetes)
-        (self.folder / "..next").symlink_to(version.name)
-        (self.folder / "..next").rename(self.folder / "..data")
 
 
 @dataclass
@@ -123,6 +100,7 @@ class Edge:
     ports: Ports = field(default_factory=free_ports)
     #: Of the gateway.
     at: Ports = field(default_factory=free_ports)
+    secret: Secret = field(init=False)
     replicas: list[Replica] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(11))
 
@@ -168,21 +146,26 @@ class Edge:
 
     def tls(self, name: str) -> TLS:
         folder = self.certificates.folder
-        return TLS(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key", "triton.example")
+        return TLS(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key", NAME)
+
+    @contextmanager
+    def gateway(self) -> Iterator[Gateway]:
+        """The chart's; its certificate is :attr:`secret`."""
+        folder = self.folder / "gateway"
+        Secret(folder / "tls-replicas").write(self.certificates)
+        self.secret = Secret(folder / "tls")
+        self.secret.write(self.certificates)
+        with Gateway(self.render(self.at.host), folder, self.at, self.names).running() as running:
+            yield running
 
     def channel(self, name: str | None = "client") -> grpc.Channel:
-        """To the gateway; gRPC repeats nothing on it, and neither do we.
+        """To the gateway.
 
         Args:
             name: of the certificate that is shown; None shows none.
         """
-        options = [
-            ("grpc.enable_retries", 0),
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.ssl_target_name_override", "triton.example"),
-        ]
         tls = self.tls(name) if name else self.certificates.tls
+        options = [*ONCE, ("grpc.max_send_message_length", -1), ("grpc.ssl_target_name_override", NAME)]
         return grpc.secure_channel(f"{self.at.host}:{self.at.grpc}", tls.credentials(), options)
 
     def serial(self) -> str:
@@ -191,112 +174,9 @@ class Edge:
         context.set_alpn_protocols(["h2"])
         with (
             socket.create_connection((self.at.host, self.at.grpc)) as plain,
-            context.wrap_socket(plain, server_hostname="triton.example") as connection,
+            context.wrap_socket(plain, server_hostname=NAME) as connection,
         ):
             return str(connection.getpeercert()["serialNumber"])
-
-    def asks_operations(self, path: str) -> int:
-        """HTTP status of what the kubelet and Prometheus ask."""
-        connection = http.client.HTTPConnection(self.at.host, self.at.metrics, timeout=5)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except OSError:
-            return 0
-        finally:
-            connection.close()
-
-    @contextmanager
-    def gateway(self, folder: Path) -> Iterator[Secret]:
-        """The chart's, until it has left as a pod does; the file ``log`` is what it writes.
-
-        Yields:
-            its certificate, as it is mounted.
-        """
-        manifests = self.render(self.at.host)
-        pod = Pod(of_kind(manifests, "Deployment", "gateway"), folder)
-        for mounted in ("configuration", "run"):
-            (folder / mounted).mkdir(parents=True)
-        Secret(folder / "tls-replicas").write(self.certificates)
-        secret = Secret(folder / "tls")
-        secret.write(self.certificates)
-        for name, text in of_kind(manifests, "ConfigMap")["data"].items():
-            (folder / "configuration" / name).write_text(json.dumps(_here(yaml.safe_load(text), pod, self.names)))
-        with (folder / "log").open("wb") as log, pod.start(log) as process:
-            try:
-                probe = pod.container["readinessProbe"]["httpGet"]
-                wait_until(lambda: self.asks_operations(probe["path"]) == 200, "the gateway's readiness")
-                yield secret
-                pod.leave(process)
-            finally:
-                process.kill()
-
-
-def _here(said: Any, pod: Pod, names: Names) -> Any:
-    """A configuration with this machine's folders and name server."""
-    if isinstance(said, dict):
-        here = {key: _here(value, pod, names) for key, value in said.items()}
-        if str(said.get("@type")).endswith(".DnsCluster"):
-            resolver = {"socket_address": {"address": "127.0.0.1", "port_value": names.port, "protocol": "UDP"}}
-            kind = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
-            here["typed_dns_resolver_config"] = {
-                "name": "envoy.network.dns_resolver.cares",
-                "typed_config": {"@type": kind, "resolvers": [resolver]},
-            }
-        return here
-    if isinstance(said, list):
-        return [_here(each, pod, names) for each in said]
-    return pod.here(said) if isinstance(said, str) else said
-
-
-class Load:
-    """Requests at random times, each sent once, whatever becomes of the others; every answer is compared."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.longest = 0.0
-        self._infer = channel.unary_unary(INFER)
-        self._right = [self._infer(message, timeout=PATIENCE) for message in MESSAGES]
-        self._stop = threading.Event()
-        self._ended = threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._send)
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def more(self, many: int) -> None:
-        """So many more calls that ended."""
-        before = self.outcomes.total()
-        wait_until(lambda: self.outcomes.total() >= before + many, f"{many} more answers")
-
-    def _send(self) -> None:
-        start, sent = time.monotonic(), 0
-        for at in arrivals(steady(RATE, 10 * PATIENCE)):
-            if self._stop.wait(max(0.0, start + at - time.monotonic())):
-                break
-            number = sent % len(MESSAGES)
-            call = self._infer.future(MESSAGES[number], timeout=PATIENCE)
-            call.add_done_callback(lambda call, number=number, due=start + at: self._note(call, number, due))
-            sent += 1
-        for _ in range(sent):
-            self._ended.acquire()
-
-    def _note(self, call: Any, number: int, due: float) -> None:
-        outcome = call.code().name if call.code() is grpc.StatusCode.OK else f"{call.code().name}: {call.details()}"
-        if call.code() is grpc.StatusCode.OK and outputs(call.result()) != outputs(self._right[number]):
-            outcome = "another picture's answer"
-        self.outcomes[outcome] += 1
-        self.longest = max(self.longest, time.monotonic() - due)
-        self._ended.release()
-
-
-def outputs(answer: bytes) -> list[bytes]:
-    return list(ModelInferResponse.FromString(answer).raw_output_contents)
 
 
 @pytest.fixture(scope="module")
@@ -318,13 +198,13 @@ def edge(int8_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def secret(edge: Edge) -> Iterator[Secret]:
-    """A gateway before them; what can be renewed of it."""
-    with edge.gateway(edge.folder / "gateway") as secret:
-        yield secret
+def gateway(edge: Edge) -> Iterator[Gateway]:
+    """One before them."""
+    with edge.gateway() as running:
+        yield running
 
 
-def test_who_shows_no_certificate_may_ask_for_health_and_nothing_else(edge: Edge, secret: Secret) -> None:
+def test_who_shows_no_certificate_may_ask_for_health_and_nothing_else(edge: Edge, gateway: Gateway) -> None:
     with edge.channel(None) as stranger:
         assert answer(stranger, f"{HEALTH}Check", b"") == "OK"
         for method in METHODS + CLOSED:
@@ -342,11 +222,11 @@ def test_who_shows_no_certificate_may_ask_for_health_and_nothing_else(edge: Edge
         ("/config_dump", 404),
         ("/quitquitquit", 404),
     ):
-        assert edge.asks_operations(path) == status, path
+        assert gateway.asks(path) == status, path
 
 
 def test_a_request_that_is_too_large_is_refused_in_the_doors_words_and_the_largest_is_passed_on(
-    edge: Edge, secret: Secret
+    edge: Edge, gateway: Gateway
 ) -> None:
     with edge.channel() as client:
         infer = client.unary_unary(INFER)
@@ -357,12 +237,12 @@ def test_a_request_that_is_too_large_is_refused_in_the_doors_words_and_the_large
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # as a replica's door says it
 
 
-def test_certificates_are_renewed_and_nobody_notices(edge: Edge, secret: Secret) -> None:
-    with edge.channel() as channel, Load(channel) as load:
+def test_certificates_are_renewed_and_nobody_notices(edge: Edge, gateway: Gateway) -> None:
+    with edge.channel() as channel, Load(channel, MESSAGES) as load:
         for _ in range(2):
             before = edge.serial()
-            edge.certificates.issue("server", "triton.example")
-            secret.write(edge.certificates)
+            edge.certificates.issue("server", NAME)
+            edge.secret.write(edge.certificates)
             wait_until(lambda before=before: edge.serial() != before, "the new certificate")
             with edge.channel() as other:
                 assert answer(other, INFER, MESSAGES[0]) == "OK"
@@ -370,9 +250,9 @@ def test_certificates_are_renewed_and_nobody_notices(edge: Edge, secret: Secret)
     assert load.outcomes.keys() == {"OK"}
 
 
-def test_who_asks_too_often_is_refused_and_the_others_are_not(edge: Edge, secret: Secret) -> None:
+def test_who_asks_too_often_is_refused_and_the_others_are_not(edge: Edge, gateway: Gateway) -> None:
     edge.certificates.issue("greedy", "greedy@example.org")
-    with edge.channel() as channel, edge.channel("greedy") as greedy, Load(channel) as load:
+    with edge.channel() as channel, edge.channel("greedy") as greedy, Load(channel, MESSAGES) as load:
         ready = greedy.unary_unary(f"{SERVICE}/ServerReady")
         calls = [ready.future(b"", timeout=PATIENCE) for _ in range(20 * SETTINGS["gateway.rateLimit.burst"])]
         outcomes = Counter(call.code().name for call in calls)
@@ -382,14 +262,14 @@ def test_who_asks_too_often_is_refused_and_the_others_are_not(edge: Edge, secret
     assert outcomes["OK"] >= SETTINGS["gateway.rateLimit.burst"]
     assert refused == {"too many requests: a client may send 60 a second"}
     assert load.outcomes.keys() == {"OK"}
-    lines = [json.loads(line) for line in (edge.folder / "gateway" / "log").read_text().splitlines()]
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
     assert {(line["certificate"], line["status"]) for line in lines if line["flags"] == "RL"}
 
 
-def test_a_rolling_update_fails_nobody(edge: Edge, secret: Secret) -> None:
+def test_a_rolling_update_fails_nobody(edge: Edge, gateway: Gateway) -> None:
     """One more, then one less, three times, as the Deployment has it."""
     before = list(edge.replicas)
-    with edge.channel() as channel, Load(channel) as load, ThreadPoolExecutor() as kubelets:
+    with edge.channel() as channel, Load(channel, MESSAGES) as load, ThreadPoolExecutor() as kubelets:
         load.more(RATE)
         leaving = []
         for old in before:
@@ -403,13 +283,13 @@ def test_a_rolling_update_fails_nobody(edge: Edge, secret: Secret) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
-def test_a_replica_that_is_killed_or_hangs_fails_nobody(edge: Edge, secret: Secret, number: signal.Signals) -> None:
+def test_a_replica_that_is_killed_or_hangs_fails_nobody(edge: Edge, gateway: Gateway, number: signal.Signals) -> None:
     """All its processes at once, while the name server goes on naming it; of three, then of two."""
     victim = edge.replicas[0]
-    with edge.channel() as channel, Load(channel) as load:
+    with edge.channel() as channel, Load(channel, MESSAGES) as load:
         load.more(RATE)
         victim.all_at_once(number)
-        load.more(5 * RATE)
+        load.more(3 * RATE)
     victim.all_at_once(signal.SIGKILL)
     victim.process.wait()
     edge.forget(victim)

@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
 from deploy.serve.admission import LEAST
 from deploy.serve.door import Door
-from deploy.serve.envoy import DOOR_METRICS, INFER, METHODS, SERVICE, bootstrap
+from deploy.serve.envoy import DOOR_METRICS, INFER, METHODS, NOT_ELSEWHERE, SERVICE, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
@@ -241,6 +241,7 @@ def _fill_and_ask(server: Behind, call: Callable[..., grpc.Future]) -> None:
     refused = call("ModelInfer", request(raw=bytes(2**20)))
     assert refused.code() == grpc.StatusCode.UNAVAILABLE
     assert refused.details().startswith(OVERLOADED)
+    assert NOT_ELSEWHERE in (*refused.initial_metadata(), *refused.trailing_metadata())
     assert call("ModelReady").result() == b"0"
     server.go.set()
     assert {each.result() for each in under_way} == {str(len(request())).encode()}
