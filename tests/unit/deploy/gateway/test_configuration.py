@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,22 @@ from deploy.gateway.drain import DrainError, drain
 from deploy.gateway.shared import FILE, shared
 from deploy.serve.envoy import HEALTH, METHODS, SERVICE
 from deploy.serve.installation import envoy
-from tests.charts import CHART, of_kind, render
+from tests.charts import CHART, helm, of_kind, render
 
 GATEWAY = CHART / "ci" / "gateway-values.yaml"
 #: With certificates on both ways, and with none.
 PLAIN = ("gateway.tls.secretName=", "gateway.tls.clientCertificates=false", "tls.secretName=")
 
 
+@cache
+def rendered(*settings: str) -> list[dict[str, Any]]:
+    """To be read only."""
+    return render(GATEWAY, *settings)
+
+
+@cache
 def configuration(*settings: str) -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load(of_kind(render(GATEWAY, *settings), "ConfigMap")["data"]["envoy.yaml"])
+    read: dict[str, Any] = yaml.safe_load(of_kind(rendered(*settings), "ConfigMap")["data"]["envoy.yaml"])
     return read
 
 
@@ -37,7 +45,7 @@ def routes(*settings: str) -> list[dict[str, Any]]:
 def test_envoy_takes_it_without_a_word(tmp_path: Path, settings: tuple[str, ...]) -> None:
     path = tmp_path / "envoy.yaml"
     path.write_text(yaml.safe_dump(configuration(*settings)).replace("/etc/gateway", str(tmp_path)))
-    for name, text in of_kind(render(GATEWAY, *settings), "ConfigMap")["data"].items():
+    for name, text in of_kind(rendered(*settings), "ConfigMap")["data"].items():
         if name != path.name:
             (tmp_path / name).write_text(text)
     command = [envoy(), "--mode", "validate", "--log-level", "warning", "--config-path", path]
@@ -65,7 +73,7 @@ def test_under_client_certificates_all_but_health_wants_one() -> None:
 
 
 def test_only_the_gateway_and_monitoring_reach_the_replicas_then() -> None:
-    manifests = render(GATEWAY)
+    manifests = rendered()
     gateway = of_kind(manifests, "Deployment", "gateway")["spec"]["selector"]
     grpc, metrics = of_kind(manifests, "NetworkPolicy", "serving")["spec"]["ingress"]
     assert grpc == {"ports": [{"port": "grpc"}], "from": [{"podSelector": gateway}]}
@@ -78,7 +86,7 @@ def test_only_the_gateway_and_monitoring_reach_the_replicas_then() -> None:
 
 def test_a_pod_of_one_is_none_of_the_other() -> None:
     """Or the replicas' Service would lead to the gateway."""
-    manifests = render(GATEWAY)
+    manifests = rendered()
     selectors = [of_kind(manifests, "Service", end)["spec"]["selector"] for end in ("gateway", "serving", "headless")]
     labels = [
         of_kind(manifests, "Deployment", end)["spec"]["template"]["metadata"]["labels"]
@@ -91,6 +99,27 @@ def test_a_pod_of_one_is_none_of_the_other() -> None:
 def test_without_it_nothing_of_it_is_there() -> None:
     names = {each["metadata"]["name"] for each in render(CHART / "ci" / "claim-values.yaml")}
     assert not [name for name in names if "gateway" in name]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("gateway.tls.secretName=", "clientCertificates wants secretName"),
+        ("gateway.rateLimit.perSecond=1", "additional properties 'perSecond' not allowed"),
+        ("gateway.perTryTimeout=1", "perTryTimeout"),
+        ("gateway.tls.serverName=", "tls: want serverName"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(setting: str, message: str) -> None:
+    done = helm("template", "alexnet", CHART, "--values", GATEWAY, "--set", setting)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_a_pods_time_is_enough_for_the_longest_call() -> None:
+    """One that leaves goes on first, and then answers what it has."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())["gateway"]
+    assert values["terminationGracePeriodSeconds"] > values["preStopSeconds"] + float(values["longest"].rstrip("s"))
 
 
 def test_a_gateway_that_is_not_there_cannot_drain(tmp_path: Path) -> None:
