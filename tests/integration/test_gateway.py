@@ -7,7 +7,6 @@ numbers in :data:`SETTINGS` are this test's. A name server knows who is ready, a
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import socket
 import ssl
@@ -44,12 +43,15 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (8, *IMAGE.shape), np.uint8
 MESSAGES = workload(MODEL, list(PICTURES)).messages
 #: In the certificates.
 NAME = "triton.example"
+#: Of a client.
+BURST = 300
 SETTINGS = {
     "tls.serverName": NAME,
     "preStopSeconds": 2,
     "gateway.preStopSeconds": 1,
-    "gateway.rateLimit.requestsPerSecond": 60,
-    "gateway.rateLimit.burst": 60,
+    # More than our load, be it late and in one burst.
+    "gateway.rateLimit.requestsPerSecond": 30,
+    "gateway.rateLimit.burst": BURST,
 }
 #: Of KServe's service, what changes a server or reads what is not a client's.
 CLOSED = (
@@ -252,18 +254,22 @@ def test_certificates_are_renewed_and_nobody_notices(edge: Edge, gateway: Gatewa
 
 def test_who_asks_too_often_is_refused_and_the_others_are_not(edge: Edge, gateway: Gateway) -> None:
     edge.certificates.issue("greedy", "greedy@example.org")
+    outcomes: Counter[str] = Counter()
+
+    def ask_often() -> bool:
+        # It would be somebody else with each call.
+        others = ([("x-forwarded-client-cert", f"Hash={number}")] for number in range(2 * BURST))
+        calls = [ready.future(b"", PATIENCE, metadata) for metadata in others]
+        outcomes.update(call.code().name if call.code() is grpc.StatusCode.OK else call.details() for call in calls)
+        return len(outcomes) > 1
+
     with edge.channel() as channel, edge.channel("greedy") as greedy, Load(channel, MESSAGES) as load:
         ready = greedy.unary_unary(f"{SERVICE}/ServerReady")
-        calls = [ready.future(b"", timeout=PATIENCE) for _ in range(20 * SETTINGS["gateway.rateLimit.burst"])]
-        outcomes = Counter(call.code().name for call in calls)
-        refused = {call.details() for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED}
+        wait_until(ask_often, "a refusal")
         load.more(RATE)
-    assert outcomes.keys() == {"OK", "RESOURCE_EXHAUSTED"}
-    assert outcomes["OK"] >= SETTINGS["gateway.rateLimit.burst"]
-    assert refused == {"too many requests: a client may send 60 a second"}
+    assert outcomes.keys() == {"OK", "too many requests: a client may send 30 a second"}
+    assert outcomes["OK"] >= BURST
     assert load.outcomes.keys() == {"OK"}
-    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
-    assert {(line["certificate"], line["status"]) for line in lines if line["flags"] == "RL"}
 
 
 def test_a_rolling_update_fails_nobody(edge: Edge, gateway: Gateway) -> None:
