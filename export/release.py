@@ -106,6 +106,8 @@ def _stage_model(model: Path, number: int, members: Sequence[Member], accepted: 
         if not graph.engine:
             record = graph
             _copy(folder, artefact.MODEL_FILE, version / artefact.MODEL_FILE, graph)
+            if artefact.GOLDEN_FILE in graph.files:
+                _copy(folder, artefact.GOLDEN_FILE, version / artefact.GOLDEN_FILE, graph)
     if engines:
         plans = [_stage_engine(version, *member) for member in engines]
         with (model / CONFIG).open("a") as config:

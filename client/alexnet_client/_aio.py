@@ -60,6 +60,7 @@ class AsyncAlexNetClient:
         token: str | Callable[[], str] | None = None,
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
+        id_prefix: str = "",
     ) -> None:
         """As :class:`AlexNetClient`.
 
@@ -67,9 +68,8 @@ class AsyncAlexNetClient:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        self._core = Core(
-            Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token), registry, tracer
-        )
+        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix)
+        self._core = Core(options, registry, tracer)
         self._opened: tuple[Any, Any] | None = None
 
     @property

@@ -65,6 +65,7 @@ class AlexNetClient:
         token: str | Callable[[], str] | None = None,
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
+        id_prefix: str = "",
     ) -> None:
         """Name the server; nothing is sent yet.
 
@@ -79,14 +80,14 @@ class AlexNetClient:
             token: sent as ``authorization: Bearer`` with each call; of a function, what it returns then. Needs ``tls``.
             registry: where this client's metrics are kept (``prometheus-client``).
             tracer: what makes a span of each request (OpenTelemetry), which the server's spans join.
+            id_prefix: how the ids of its requests begin, by which the server's log and traces tell whose they are.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        self._core = Core(
-            Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token), registry, tracer
-        )
+        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix)
+        self._core = Core(options, registry, tracer)
         self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
         self._stub = GRPCInferenceServiceStub(self._channel)
 

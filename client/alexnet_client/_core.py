@@ -32,7 +32,7 @@ from alexnet_client._request import IMAGES_A_REQUEST, Request, Wanted, requests,
 from alexnet_client._results import Answer, Answered, Health, ModelMetadata, ModelState, TensorMetadata
 from alexnet_client._retry import Budget, Retry
 from alexnet_client._telemetry import Telemetry
-from alexnet_client.contract import EMBEDDING, IMAGE, PIXEL_ZERO, SERVED_MODELS
+from alexnet_client.contract import EMBEDDING, IMAGE, PIXEL_ZERO, PROBE_ID, SERVED_MODELS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -58,7 +58,7 @@ class Core:
         self.credentials = options.tls.credentials() if options.tls else None
         self.closed = False
         self._budget = Budget(options.retry.budget)
-        self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
+        self._prefix, self._numbers = options.id_prefix or secrets.token_hex(4), itertools.count(1)
 
     def deadline(self, timeout: Timeout) -> Deadline:
         """Of a call that begins now.
@@ -131,7 +131,7 @@ class Core:
             # Each has its share of what is left, so that one that hangs does not make the others look dead.
             share = None if deadline.left is None else deadline.left / (len(models) - number)
             try:
-                yield from exchange(options, request, self._id(), Deadline(share), self._budget)
+                yield from exchange(options, request, f"{PROBE_ID}-{self._id()}", Deadline(share), self._budget)
                 answered.append(name)
             except Overloaded:  # full is not dead
                 answered.append(name)

@@ -60,6 +60,8 @@ class Options:
     tls: TLS | None = None
     #: Sent as ``authorization: Bearer``; a function is asked before each attempt.
     token: str | Callable[[], str] | None = field(default=None, repr=False)
+    #: How the ids of its requests begin; as no other client's do, if it is empty.
+    id_prefix: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, (str, list, tuple)) or not self.url:

@@ -145,6 +145,28 @@ DECODE_SECONDS: Final = Metric(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 DECODED_TOTAL: Final = Metric("alexnet_decoded_images_total", "counter", "Images decoded", ("model",))
+#: How the ids of requests begin that only ask whether all is well: what they are answered is not counted as traffic's.
+PROBE_ID: Final = "probe"
+#: Classes are counted each by itself up to so many, and beyond that in so many groups of neighbours: a bound on series.
+CLASS_GROUPS: Final = 64
+
+
+def class_group(index: int, classes: int) -> int:
+    """The first of the classes that are counted together with one."""
+    groups = min(classes, CLASS_GROUPS)
+    return -(-(index * groups // classes) * classes // groups)
+
+
+TOP1_TOTAL: Final = Metric(
+    "alexnet_top1_images_total",
+    "counter",
+    "Images of traffic by most probable class, of more than 64 classes by the first of its group",
+    (*_MODEL, "class"),
+)
+EMBEDDED_TOTAL: Final = Metric("alexnet_embedded_images_total", "counter", "Embeddings of traffic", _MODEL)
+EMBEDDING_NORM_TOTAL: Final = Metric(
+    "alexnet_embedding_norm_total", "counter", "Sum of the lengths (L2) of traffic's embeddings", _MODEL
+)
 REJECTED_TOTAL: Final = Metric(
     "alexnet_rejected_images_total", "counter", "Images refused, by reason", ("model", "reason")
 )
@@ -162,6 +184,9 @@ METRICS: Final = (
     DECODE_SECONDS,
     DECODED_TOTAL,
     REJECTED_TOTAL,
+    TOP1_TOTAL,
+    EMBEDDED_TOTAL,
+    EMBEDDING_NORM_TOTAL,
     ENGINE_INFO,
     ENGINE_PLAN_BYTES,
     ENGINE_MEMORY_BYTES,
@@ -198,3 +223,57 @@ CLIENT_METRICS: Final = (
 )
 #: What Envoy says of how long those behind it took, in milliseconds.
 SERVER_MILLISECONDS: Final = "x-envoy-upstream-service-time"
+
+# --- Metrics of a prober (``deploy/prober``), on a port of its own. ``model`` is the one that is asked, ``network`` the
+# one whose answers they are.
+_PROBED: Final = ("model",)
+PROBES_TOTAL: Final = Metric(
+    "alexnet_prober_probes_total", "counter", "Probes, by outcome: ok, wrong, or the error", ("model", "outcome")
+)
+PROBE_SECONDS: Final = Metric(
+    "alexnet_prober_probe_seconds",
+    "histogram",
+    "From a golden image to its answer",
+    _PROBED,
+    CLIENT_PHASE_SECONDS.buckets,
+)
+PROBE_MAX_ABS_DP: Final = Metric(
+    "alexnet_prober_max_abs_dp",
+    "gauge",
+    "Largest difference from an expected probability, of each image's last answer",
+    _PROBED,
+)
+PROBE_COSINE: Final = Metric(
+    "alexnet_prober_embedding_cosine",
+    "gauge",
+    "Lowest cosine with an expected embedding, of each image's last answer",
+    _PROBED,
+)
+PROBE_SUCCESS_TIMESTAMP: Final = Metric(
+    "alexnet_prober_last_success_timestamp_seconds", "gauge", "When an answer was right; at first, the start", _PROBED
+)
+PROBE_RELEASE_INFO: Final = Metric(
+    "alexnet_prober_release_info",
+    "gauge",
+    "1, with what answers in its labels",
+    ("model", "network", "release", "manifest"),
+)
+REFERENCE_CLASS_RATIO: Final = Metric(
+    "alexnet_prober_reference_class_ratio", "gauge", "Share of a class in the proof's data", ("network", "class")
+)
+REFERENCE_NORM: Final = Metric(
+    "alexnet_prober_reference_embedding_norm",
+    "gauge",
+    "Length of embeddings in the proof's data",
+    ("network", "statistic"),
+)
+PROBER_METRICS: Final = (
+    PROBES_TOTAL,
+    PROBE_SECONDS,
+    PROBE_MAX_ABS_DP,
+    PROBE_COSINE,
+    PROBE_SUCCESS_TIMESTAMP,
+    PROBE_RELEASE_INFO,
+    REFERENCE_CLASS_RATIO,
+    REFERENCE_NORM,
+)

@@ -1,5 +1,6 @@
 """The contract's metrics as Triton's Python backend makes them, on Triton's own /metrics."""
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from alexnet_client import contract
@@ -37,6 +38,40 @@ class Metrics:
         self._seconds.observe(seconds)
         self._batch.observe(images)
         self._images.increment(images)
+
+
+class Traffic:
+    """What traffic is answered, to be held against what was answered in the proof; questions of probes are left out."""
+
+    def __init__(self, model, version):
+        self._labels = {"model": model, "version": version}
+        metrics = (contract.TOP1_TOTAL, contract.EMBEDDED_TOTAL, contract.EMBEDDING_NORM_TOTAL)
+        self._families = [Family(metric) for metric in metrics]
+        top1, *embedded = self._families
+        self._top1, self._classes = top1, {}
+        self._embedded, self._norm = (family.labelled(**self._labels) for family in embedded)
+
+    def count(self, requests, sizes, outputs):
+        """Count a batch's answers, of the outputs that were computed."""
+        asked = np.repeat([not request.request_id().startswith(contract.PROBE_ID) for request in requests], sizes)
+        if not asked.any():
+            return
+        if contract.PROBABILITIES.name in outputs:
+            probabilities = outputs[contract.PROBABILITIES.name]
+            self._start(probabilities.shape[1])
+            classes, images = np.unique(probabilities[asked].argmax(1), return_counts=True)
+            for index, count in zip(classes.tolist(), images.tolist(), strict=True):
+                self._classes[contract.class_group(index, probabilities.shape[1])].increment(count)
+        if contract.EMBEDDING.name in outputs:
+            norms = np.linalg.norm(outputs[contract.EMBEDDING.name][asked], axis=1)
+            self._embedded.increment(len(norms))
+            self._norm.increment(float(norms.sum()))
+
+    def _start(self, classes):
+        """Every class is there from the first answer on: one that is never seen is a finding."""
+        if not self._classes:
+            groups = sorted({contract.class_group(index, classes) for index in range(classes)})
+            self._classes = {first: self._top1.labelled(**self._labels, **{"class": str(first)}) for first in groups}
 
 
 class EngineMetrics:

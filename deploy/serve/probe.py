@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from alexnet_client import TLS
 from alexnet_client.command import run
-from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS, OVERLOAD_SIGNS
+from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS, OVERLOAD_SIGNS, PROBE_ID
 from alexnet_client.errors import AlexNetError
 from deploy.serve.ports import HOST, Ports
 
@@ -70,7 +70,7 @@ class Probe:
         """
         tensors, outputs = _question(model)
         try:
-            self._client.infer(model, tensors, outputs=outputs, client_timeout=timeout)
+            self._client.infer(model, tensors, outputs=outputs, request_id=PROBE_ID, client_timeout=timeout)
         except InferenceServerException as error:
             if not any(sign in error.message() for sign in OVERLOAD_SIGNS):
                 raise
@@ -84,7 +84,12 @@ class Probe:
         """
         tensors, outputs = _question(model)
         self._client.async_infer(
-            model, tensors, outputs=outputs, callback=lambda *_, **__: heard(), client_timeout=timeout
+            model,
+            tensors,
+            outputs=outputs,
+            request_id=PROBE_ID,
+            callback=lambda *_, **__: heard(),
+            client_timeout=timeout,
         )
 
     def answers(self, model: str) -> bool:

@@ -20,7 +20,7 @@ MODEL_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
 #: Beside a plan: its layers.
 LAYERS_FILE = "layers.json"
-#: Images and the FP32 graph's answers, to prove an engine where it is first loaded.
+#: Images and the FP32 graph's answers, to prove an engine where it is first loaded and to probe what serves.
 GOLDEN_FILE = "golden.npz"
 #: Beside a plan without weights: the graph that has them.
 WEIGHTS_FILE = "weights.onnx"

@@ -1,11 +1,16 @@
-"""The golden batch: test images and the FP32 graph's answers, to prove an engine on the GPU that first loads it."""
+"""The golden batch: test images and the FP32 graph's answers, to prove an engine on the GPU that first loads it.
+
+A release carries it, so that a prober knows what must be answered, and with it what was answered over the whole split,
+in few numbers: what traffic may be held against.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,34 +25,79 @@ from export.proof.proof import Limits, Verdict
 IMAGES = 64
 
 
-def write(path: Path, images: NDArray[np.uint8], reference: Outputs) -> None:
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What an artefact answered over a whole split, in few numbers."""
+
+    #: ``int64[K]``: of each class, the images whose most probable one it is.
+    top1: NDArray[np.int64]
+    #: Mean and standard deviation of the embeddings' lengths (L2).
+    norm: float
+    norm_deviation: float
+
+    @classmethod
+    def of(cls, outputs: Outputs) -> Population:
+        """Count."""
+        norms = np.linalg.norm(outputs.embedding.astype(np.float64), axis=1)
+        top1 = np.bincount(outputs.probabilities.argmax(1), minlength=outputs.probabilities.shape[1])
+        return cls(top1, float(norms.mean()), float(norms.std()))
+
+
+def write(path: Path, images: NDArray[np.uint8], reference: Outputs, population: Population | None = None) -> None:
     """Write ``uint8[N, 224, 224, 3]`` and its answers as ``path``, atomically.
+
+    Args:
+        population: of the whole split; the batch's own by default.
 
     Raises:
         FileError: the file could not be written.
     """
     with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, images=images, **reference._asdict())
+        np.savez_compressed(
+            file, images=images, **reference._asdict(), **asdict(population or Population.of(reference))
+        )
 
 
-def is_there(path: Path, images: NDArray[np.uint8], reference: Outputs) -> bool:
-    """Whether ``path`` holds exactly this batch."""
+def is_there(path: Path, images: NDArray[np.uint8], reference: Outputs, population: Population) -> bool:
+    """Whether ``path`` holds exactly this batch and population."""
     try:
         present, answers = read(path)
+        counted = read_population(path)
     except manifest.ManifestError:
         return False
-    return np.array_equal(present, images) and all(map(np.array_equal, answers, reference))
+    norms = counted.norm, counted.norm_deviation
+    return (
+        np.array_equal(present, images)
+        and all(map(np.array_equal, answers, reference))
+        and np.array_equal(counted.top1, population.top1)
+        and norms == (population.norm, population.norm_deviation)
+    )
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], Outputs]:
-    """What :func:`write` wrote.
+    """The images and their answers, of what :func:`write` wrote.
 
     Raises:
         manifest.ManifestError: it is missing or no golden batch.
     """
+    images, *answers = _arrays(path, "images", *Outputs._fields)
+    return images, Outputs(*answers)
+
+
+def read_population(path: Path) -> Population:
+    """The population, of what :func:`write` wrote.
+
+    Raises:
+        manifest.ManifestError: as :func:`read`.
+    """
+    top1, norm, deviation = _arrays(path, "top1", "norm", "norm_deviation")
+    return Population(top1, float(norm), float(deviation))
+
+
+def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
     try:
         with np.load(path) as stored:
-            return stored["images"], Outputs(*(stored[name] for name in Outputs._fields))
+            return [stored[name] for name in names]
     except (OSError, KeyError, ValueError) as error:
         raise manifest.ManifestError(f"{path} is no golden batch ({error}): publish again") from error
 

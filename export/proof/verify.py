@@ -30,9 +30,6 @@ from training.evaluate import score
 from training.predictions import cached, predict_key
 from training.torch_predictor import TorchPredictor
 
-#: No engine is built from it.
-FOR_PROCESSORS = "int8-cpu"
-
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -77,9 +74,9 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> Man
     reference = _reference(folder, record, source, images, cache)
     with _runtime(folder, record) as runtime:
         candidate = _answers(runtime, images, cache, folder.name)
-    if not record.engine and record.kind != FOR_PROCESSORS:
+    if not record.engine:
         fp32 = candidate if record.kind == "fp32" else reference
-        record = _with_golden(folder, record, images, fp32.outputs)
+        record = _with_golden(folder, record, images, fp32.outputs, golden.Population.of(candidate.outputs))
     proved = replace(record, proof=_prove(record, reference, candidate, images))
     proved.write(folder)
     return proved
@@ -137,14 +134,16 @@ def _prove(record: Manifest, reference: Answers, candidate: Answers, images: Ima
     )
 
 
-def _with_golden(folder: Path, record: Manifest, images: ImageSet, reference: Outputs) -> Manifest:
-    """Leave the batch beside the graph that proves its engines, wherever they are built."""
+def _with_golden(
+    folder: Path, record: Manifest, images: ImageSet, reference: Outputs, population: golden.Population
+) -> Manifest:
+    """Leave the batch beside the graph: it proves its engines, wherever they are built, and judges what serves."""
     chosen = np.linspace(0, len(images) - 1, min(golden.IMAGES, len(images))).astype(int)
     ((pixels, _),) = batches(images, len(chosen), indices=chosen, description=f"{folder.name} golden batch")
     batch = Outputs(*(part[chosen] for part in reference))
-    if golden.is_there(folder / artefact.GOLDEN_FILE, pixels, batch):
+    if golden.is_there(folder / artefact.GOLDEN_FILE, pixels, batch, population):
         return record
     with artefact.begin(folder) as draft:
         draft.keep(*(name for name in record.files if name != artefact.GOLDEN_FILE))
-        golden.write(draft.path / artefact.GOLDEN_FILE, pixels, batch)
+        golden.write(draft.path / artefact.GOLDEN_FILE, pixels, batch, population)
         return draft.sealed_as(record)
