@@ -259,13 +259,13 @@ PROBE_RELEASE_INFO: Final = Metric(
     ("model", "network", "release", "manifest"),
 )
 REFERENCE_CLASS_RATIO: Final = Metric(
-    "alexnet_prober_reference_class_ratio", "gauge", "Share of a class in the proof's data", ("network", "class")
+    "alexnet_prober_reference_class_ratio", "gauge", "Share of a class in the proof's data", ("model", "class")
 )
 REFERENCE_NORM: Final = Metric(
     "alexnet_prober_reference_embedding_norm",
     "gauge",
     "Length of embeddings in the proof's data",
-    ("network", "statistic"),
+    ("model", "statistic"),
 )
 PROBER_METRICS: Final = (
     PROBES_TOTAL,

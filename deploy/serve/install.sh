@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus.
-# Usage: install.sh system|triton|perf_analyzer|helm|prometheus   (from the checkout's root, the virtual environment first on PATH)
+# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager.
+# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -63,15 +63,22 @@ helm() {
 }
 
 # Debian's Prometheus and promtool, taken out of the package: installed, it would start as a service.
-prometheus() {
-    local folder as_root=()
+prometheus() { from_debian prometheus usr/bin/prom{etheus,tool}; }
+
+# Its Alertmanager and amtool, likewise.
+alertmanager() { from_debian prometheus-alertmanager usr/bin/{prometheus-alertmanager,amtool}; }
+
+# Usage: from_debian PACKAGE FILE...
+from_debian() {
+    local package=$1 folder as_root=()
+    shift
     folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' RETURN
+    trap 'rm -rf "$folder"; trap - RETURN' RETURN # this function's alone
     ((EUID == 0)) || as_root=(sudo -n)
     chmod 755 "$folder" # apt-get gets it as a user of its own
-    (cd "$folder" && { apt-get download -qq prometheus 2>/dev/null || { "${as_root[@]}" apt-get update -qq && apt-get download -qq prometheus; }; })
-    dpkg-deb -x "$folder"/prometheus_*.deb "$folder"
-    install -m 755 "$folder"/usr/bin/prom{etheus,tool} "$(dirname "$(command -v python)")"
+    (cd "$folder" && { apt-get download -qq "$package" 2>/dev/null || { "${as_root[@]}" apt-get update -qq && apt-get download -qq "$package"; }; })
+    dpkg-deb -x "$folder/$package"_*.deb "$folder"
+    install -m 755 "${@/#/$folder/}" "$(dirname "$(command -v python)")"
 }
 
 "$1"

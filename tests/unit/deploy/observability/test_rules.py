@@ -18,8 +18,8 @@ GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
 
 
-def promtool(*arguments: object) -> None:
-    command = [Path(sys.executable).with_name("promtool"), *arguments]
+def promtool(*arguments: object, tool: str = "promtool") -> None:
+    command = [Path(sys.executable).with_name(tool), *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -29,12 +29,18 @@ def test_configuration_and_rules_are_prometheuss() -> None:
     promtool("check", "rules", RULES)
 
 
+def test_alertmanagers_configuration_is_alertmanagers_and_names_alerts_that_there_are() -> None:
+    path = FOLDER / "alertmanager.yml"
+    promtool("check-config", path, tool="amtool")
+    assert set(re.findall(r'alertname="(\w+)"', path.read_text())) <= {alert["alert"] for alert in ALERTS}
+
+
 def test_alerts_fire_when_they_should_and_are_quiet_when_all_is_well() -> None:
     promtool("test", "rules", FOLDER / "rules_test.yaml")
     well, *ill = yaml.safe_load((FOLDER / "rules_test.yaml").read_text())["tests"]
     names = {alert["alert"] for alert in ALERTS}
     assert {test["alertname"] for test in well["alert_rule_test"]} == names
-    assert {test["alertname"] for each in ill for test in each["alert_rule_test"] if test["exp_alerts"]} == names
+    assert {test["alertname"] for each in ill for test in each["alert_rule_test"] if test.get("exp_alerts")} == names
 
 
 def test_every_alert_has_a_section_in_the_runbook() -> None:

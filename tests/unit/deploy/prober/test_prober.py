@@ -69,12 +69,12 @@ def test_right_answers_are_counted_and_timed(tmp_path: Path) -> None:
     assert value("max_abs_dp", model="alexnet") == pytest.approx(0, abs=1e-6)
     assert value("embedding_cosine", model="alexnet") == pytest.approx(1)
     assert value("last_success_timestamp_seconds", model="alexnet") > started
-    assert [value("reference_class_ratio", network="alexnet_int8", **{"class": str(i)}) for i in range(3)] == [
+    assert [value("reference_class_ratio", model="alexnet_int8", **{"class": str(i)}) for i in range(3)] == [
         0.25,
         0.5,
         0.25,
     ]
-    assert value("reference_embedding_norm", network="alexnet_int8", statistic="mean") == 9.0
+    assert value("reference_embedding_norm", model="alexnet_int8", statistic="mean") == 9.0
 
 
 @pytest.mark.parametrize("part", ["probabilities", "embedding"])

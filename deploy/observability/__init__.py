@@ -1,0 +1,1 @@
+"""What is watched, and how: Prometheus, Alertmanager, a dashboard, and the runbook."""
