@@ -65,8 +65,9 @@ helm() {
 # Debian's Prometheus and promtool, taken out of the package: installed, it would start as a service.
 prometheus() { from_debian prometheus usr/bin/prom{etheus,tool}; }
 
-# Its Alertmanager and amtool, likewise.
+# Its Alertmanager and amtool, likewise; it looks for its templates in one place only.
 alertmanager() { from_debian prometheus-alertmanager usr/bin/{prometheus-alertmanager,amtool}; }
+TEMPLATES=usr/share/prometheus/alertmanager
 
 # Usage: from_debian PACKAGE FILE...
 from_debian() {
@@ -78,6 +79,9 @@ from_debian() {
     chmod 755 "$folder" # apt-get gets it as a user of its own
     (cd "$folder" && { apt-get download -qq "$package" 2>/dev/null || { "${as_root[@]}" apt-get update -qq && apt-get download -qq "$package"; }; })
     dpkg-deb -x "$folder/$package"_*.deb "$folder"
+    if [[ -d $folder/$TEMPLATES && ! -d /$TEMPLATES ]]; then
+        "${as_root[@]}" install -D -m 644 -t "/$TEMPLATES" "$folder/$TEMPLATES"/*.tmpl
+    fi
     install -m 755 "${@/#/$folder/}" "$(dirname "$(command -v python)")"
 }
 

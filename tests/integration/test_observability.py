@@ -1,103 +1,234 @@
-"""A real Prometheus scrapes a real server under load, and every rule has something to say."""
+"""A real Prometheus, a real Alertmanager and the prober watch a real server: under load, and while it goes wrong.
+
+One server for all, so the tests stand in the order of what is done to it.
+"""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
-from alexnet_client import AlexNetClient, AlexNetError
-from alexnet_client.contract import IMAGE
+from alexnet_client import AlexNetClient, AlexNetError, AsyncAlexNetClient, Outputs, Retry
+from alexnet_client.contract import CLIENT_METRICS, IMAGE, PROBER_METRICS
+from deploy.serve import processes
 from deploy.serve.ports import free_ports
 from deploy.serve.server import LocalServer
-from tests.charts import CHART
-from tests.conftest import ROOT, Built
+from deploy.serve.tls import ServerTLS
+from export.artefacts import artefact, manifest
+from export.proof import golden
+from tests.artefacts import change
+from tests.certificates import Certificates
+from tests.conftest import ROOT, Built, environment
+from tests.observing import RULES, Alertmanager, Prometheus
+from tests.unit.deploy.observability.test_dashboard import expressions
 from tests.waiting import PATIENCE, wait_until
 from training.data.open import open_split
 
-FOLDER = ROOT / "deploy" / "observability"
-RULES = CHART / "files" / "rules.yaml"
 RECORDED = [
     rule["record"]
     for group in yaml.safe_load(RULES.read_text())["groups"]
     for rule in group["rules"]
     if "record" in rule
 ]
+NETWORK = "alexnet_int8"
+#: More than the door lets in: what is answered in half a second, and 96 at least.
+CALLERS = 400
 
 
-class Prometheus:
-    """One that looks every second, at one server."""
+@dataclass(frozen=True)
+class Scene:
+    """All that runs."""
 
-    def __init__(self, target: str, folder: Path) -> None:
-        config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-        config["global"] = dict.fromkeys(config["global"], "1s")
-        rules = yaml.safe_load(RULES.read_text())
-        for group in rules["groups"]:
-            group["interval"] = "1s"
-        (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
-        config["rule_files"] = ["rules.yaml"]
-        for job in config["scrape_configs"]:
-            job["static_configs"] = [{"targets": [target]}]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        self._folder = folder
-        self._url = f"127.0.0.1:{free_ports().http}"
+    server: LocalServer
+    certificates: Certificates
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+    #: Of the probers' metrics.
+    ports: tuple[int, int]
+
+    def client(self, model: str) -> AlexNetClient:
+        return AlexNetClient(self.server.grpc_url, model, PATIENCE, tls=self.certificates.tls)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        command = [Path(sys.executable).with_name("prometheus"), f"--config.file={self._folder / 'prometheus.yml'}"]
-        command += [f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address={self._url}"]
-        with (self._folder / "log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+    def prober(self, port: int, *arguments: object) -> Iterator[str]:
+        """Where a prober has its metrics; it ends by SIGTERM, in order."""
+        command = [sys.executable, "-m", "deploy.prober", "--url", self.server.grpc_url, "--port", port, *arguments]
+        env = environment() | {"ALEXNET_TLS_CA": str(self.certificates.tls.ca)}
+        process = subprocess.Popen(
+            [*map(str, command), "--interval=0.1"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        with process:
             try:
-                yield
+                assert process.stdout is not None
+                assert b"probing" in process.stdout.readline()
+                yield f"http://127.0.0.1:{port}/metrics"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(PATIENCE) == 0
             finally:
-                process.terminate()
+                process.kill()
 
-    def ask(self, expression: str) -> list[dict]:
-        """The samples of an expression now; none while it does not answer."""
-        query = urllib.parse.urlencode({"query": expression})
-        try:
-            with urllib.request.urlopen(f"http://{self._url}/api/v1/query?{query}") as answer:
-                return json.load(answer)["data"]["result"]
-        except OSError:
-            return []
+    def fires(self, receiver: str, alert: str, model: str = "") -> None:
+        """Wait until Alertmanager has told that receiver."""
+        wait_until(lambda: self.alertmanager.sent(receiver, alert, model), f"{alert} {model} among {receiver}")
 
 
-def test_every_rule_has_data_of_a_server_under_load(built: Built, int8_repository: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def scene(int8_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("scene")
+    certificates = Certificates(folder, not_after=datetime.now(UTC) + timedelta(days=10))
+    tls = ServerTLS(folder / "server.pem", folder / "server.key", None)
+    ports = free_ports()
+    alertmanager = Alertmanager(folder / "alertmanager")
+    with (
+        alertmanager.running(),
+        LocalServer(int8_repository, use_free_ports=True, work=folder / "work", tls=tls) as server,
+    ):
+        metrics = [f"{server.ports.host}:{server.ports.metrics}"]
+        probers = [f"127.0.0.1:{port}" for port in (ports.grpc, ports.metrics)]
+        targets = {"alexnet": metrics, "alexnet-door": metrics, "alexnet-prober": probers}
+        prometheus = Prometheus(folder / "prometheus", targets, alertmanager.url)
+        with prometheus.running():
+            yield Scene(server, certificates, prometheus, alertmanager, (ports.grpc, ports.metrics))
+
+
+@pytest.fixture(scope="module")
+def spoilt(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact whose golden answers are not those of the network that serves."""
+    folder = tmp_path_factory.mktemp("spoilt") / "int8-cpu"
+    folder.mkdir()
+    for name in (artefact.GOLDEN_FILE, artefact.LABELS_FILE, manifest.FILE_NAME):
+        shutil.copy(built.artefacts / "int8-cpu" / name, folder / name)
+    images, answers = golden.read(folder / artefact.GOLDEN_FILE)
+    population = golden.read_population(folder / artefact.GOLDEN_FILE)
+    others = Outputs(answers.probabilities, -answers.embedding)
+    golden.write(folder / artefact.GOLDEN_FILE, images, others, population)
+    change(folder)
+    return folder
+
+
+def scrape(url: str) -> dict[str, Metric]:
+    """Metric families by name."""
+    with urllib.request.urlopen(url) as answer:
+        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+
+
+def test_every_rule_and_panel_has_data_and_what_is_wrong_is_told(scene: Scene, built: Built, spoilt: Path) -> None:
+    """Load of black pictures, which drift; a certificate of ten days; a prober that expects other answers."""
     files = [open_split(built.data, "test").file(place) for place in range(8)]
-    pixels = np.random.default_rng(0).integers(0, 256, (8, *IMAGE.shape), np.uint8)
+    black = np.zeros((32, *IMAGE.shape), np.uint8)
     done = threading.Event()
 
-    def load(server: LocalServer) -> None:
-        with (
-            AlexNetClient(server.grpc_url, timeout=PATIENCE) as ensemble,
-            AlexNetClient(server.grpc_url, "alexnet_int8", timeout=PATIENCE) as network,
-        ):
+    def load() -> None:
+        with scene.client("alexnet") as ensemble, scene.client(NETWORK) as network:
             while not done.is_set():
-                for client, images in ((ensemble, files), (network, pixels), (ensemble, b"no image")):
+                for client, images in ((ensemble, files), (network, black), (ensemble, b"no image")):
                     with suppress(AlexNetError):
-                        client.embed(images)
+                        client.infer(images)
 
-    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
-        prometheus = Prometheus(f"{server.ports.host}:{server.ports.metrics}", tmp_path)
-        thread = threading.Thread(target=load, args=(server,))
-        thread.start()
-        try:
-            with prometheus.running():
-                for name in RECORDED:
-                    wait_until(lambda name=name: prometheus.ask(name), f"a sample of {name}")
-                wait_until(lambda: float(prometheus.ask("sum(alexnet:images:rate1m)")[0]["value"][1]) > 0, "images")
-                (rejected,) = prometheus.ask("sum(alexnet_rejected_images_total)")
-                assert float(rejected["value"][1]) > 0
-                assert not prometheus.ask('ALERTS{alertstate="firing"}')
-        finally:
-            done.set()
-            thread.join()
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        with scene.prober(scene.ports[0], "--model", NETWORK, "--golden", spoilt) as url:
+            for asked in (*RECORDED, *expressions()):
+                wait_until(lambda asked=asked: scene.prometheus.ask(asked), f"a sample of {asked}")
+            images = scene.prometheus.ask("sum(alexnet:images:rate1m)")
+            assert float(images[0]["value"][1]) > 0
+            (rejected,) = scene.prometheus.ask("sum(alexnet_rejected_images_total)")
+            assert float(rejected["value"][1]) > 0
+            scene.fires("pages", "AlexNetWrongAnswers", NETWORK)
+            scene.fires("tickets", "AlexNetClassDrift", NETWORK)
+            scene.fires("tickets", "AlexNetCertificateExpires")
+            families = scrape(url)
+    finally:
+        done.set()
+        thread.join()
+    assert {each for each in families if each.startswith("alexnet_prober_")} == {
+        metric.name.removesuffix("_total") for metric in PROBER_METRICS
+    }
+    for metric in (*PROBER_METRICS, *CLIENT_METRICS):
+        family = families[metric.name.removesuffix("_total")]
+        assert family.type == metric.kind
+        assert {tuple(sorted(set(each.labels) - {"le"})) for each in family.samples} <= {tuple(sorted(metric.labels))}
+    assert not scene.alertmanager.sent("pages", "AlexNetOverloaded")
+    assert not scene.alertmanager.sent("pages", "AlexNetGone")
+
+
+def test_probes_are_not_counted_as_traffic(scene: Scene) -> None:
+    """Nor are the supervisor's questions, which never cease."""
+
+    def count(family: str) -> float:
+        found = scrape(scene.server.metrics_url)[family]
+        return sum(sample.value for sample in found.samples)
+
+    with scene.client(NETWORK) as client:
+        before, images = count("alexnet_top1_images"), count("alexnet_images")
+        wait_until(lambda: count("alexnet_images") > images, "the supervisor's questions")
+        assert count("alexnet_top1_images") == before
+        client.classify(np.zeros((5, *IMAGE.shape), np.uint8))
+        assert count("alexnet_top1_images") == before + 5
+
+
+def test_a_dead_backend_is_told_by_the_prober(scene: Scene, int8_repository: Path) -> None:
+    right = 'alexnet_prober_probes_total{model="alexnet", outcome="ok"}'
+
+    def successes() -> float:
+        return sum(float(each["value"][1]) for each in scene.prometheus.ask(right))
+
+    with scene.prober(scene.ports[1], "--repository", int8_repository):
+        wait_until(lambda: successes() > 0, "right answers")
+        assert scene.server.pid is not None
+        for stub, model in processes.stubs(scene.server.pid).items():
+            if model == NETWORK:
+                os.kill(stub, signal.SIGKILL)
+        scene.fires("pages", "AlexNetProbesFail", "alexnet")
+        before = successes()
+        wait_until(lambda: successes() > before, "right answers again")
+    assert not scene.alertmanager.sent("pages", "AlexNetWrongAnswers", "alexnet")
+
+
+def test_overload_is_told(scene: Scene) -> None:
+    done = asyncio.Event()
+    black = np.zeros(IMAGE.shape, np.uint8)
+
+    async def caller(client: AsyncAlexNetClient) -> None:
+        while not done.is_set():
+            try:
+                await client.embed(black)
+            except AlexNetError:
+                await asyncio.sleep(0.1)
+
+    async def flood() -> None:
+        url, tls = scene.server.grpc_url, scene.certificates.tls
+        async with AsyncAlexNetClient(url, NETWORK, PATIENCE, tls=tls, retry=Retry(attempts=1)) as client:
+            callers = [asyncio.create_task(caller(client)) for _ in range(CALLERS)]
+            try:
+                await asyncio.to_thread(scene.fires, "pages", "AlexNetOverloaded")
+            finally:
+                done.set()
+                await asyncio.gather(*callers)
+
+    asyncio.run(flood())
+
+
+def test_when_nobody_is_there_that_alone_is_told(scene: Scene) -> None:
+    scene.server.stop()
+    scene.fires("pages", "AlexNetGone")
+    wait_until(lambda: "AlexNetWrongAnswers" in scene.alertmanager.inhibited(), "alerts that Gone inhibits")
+    assert "AlexNetGone" not in scene.alertmanager.inhibited()
