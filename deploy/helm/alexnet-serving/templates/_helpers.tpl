@@ -12,6 +12,11 @@ app.kubernetes.io/name: {{ .Chart.Name }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "proberSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-prober
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "labels" -}}
 {{ include "selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -41,6 +46,21 @@ fsGroup: 10001
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
+{{- end }}
+
+{{- /* What export publish wrote. */ -}}
+{{- define "modelsVolume" -}}
+name: models
+{{- if and .Values.models.persistentVolumeClaim .Values.models.image }}
+{{- fail "models: want persistentVolumeClaim or image, got both" }}
+{{- else if .Values.models.persistentVolumeClaim }}
+persistentVolumeClaim:
+  claimName: {{ .Values.models.persistentVolumeClaim }}
+  readOnly: true
+{{- else }}
+image:
+  reference: {{ required "models: want persistentVolumeClaim or image: where `python -m export publish` wrote the repository" .Values.models.image }}
+{{- end }}
 {{- end }}
 
 {{- /* Where the probe asks. */ -}}

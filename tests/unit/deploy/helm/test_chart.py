@@ -14,6 +14,7 @@ from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from deploy.serve.ports import Ports
 from deploy.serve.times import Times
 from tests.charts import CHART, VALUES, helm, of_kind, render
+from tests.conftest import python
 
 #: Oldest that the chart says it runs on, and newest that there is a schema of.
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
@@ -149,3 +150,17 @@ def test_a_gpu_is_asked_for() -> None:
     (container,) = server["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "--repository=/models/live" in container["args"]
+
+
+def test_a_prober_gets_to_the_servers_and_its_command_is_the_probers() -> None:
+    manifests = render(CHART / "ci" / "prober-values.yaml")
+    (prober,) = [pod for pod in pods(manifests) if pod["containers"][0]["name"] == "prober"]
+    labels = {"app.kubernetes.io/name": "alexnet-serving-prober", "app.kubernetes.io/instance": "alexnet"}
+    policies = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"}
+    assert {"podSelector": {"matchLabels": labels}} in policies["alexnet-alexnet-serving"]["ingress"][0]["from"]
+    assert policies["alexnet-alexnet-serving-prober"]["podSelector"]["matchLabels"] == labels
+    container = prober["containers"][0]
+    assert {entry["name"] for entry in container["env"]} >= {"ALEXNET_TLS_CA", "ALEXNET_TLS_KEY"}
+    done = python(*container["command"][2:], *container["args"], status=1)
+    assert "/models/live/alexnet" in done.stderr  # understood, and not there
+    assert not [each for each in render(CLAIM) if "prober" in each["metadata"]["name"]]
