@@ -45,28 +45,31 @@ def _ask(url: str) -> Any:
 
 
 class Prometheus:
-    """The repository's configuration and rules, but every second, and an alert's first sight is enough."""
+    """The repository's configuration and rules, but in a hurry, and an alert's first sight is enough."""
 
-    def __init__(self, folder: Path, targets: dict[str, Sequence[str]], alertmanager: str) -> None:
+    def __init__(
+        self, folder: Path, targets: dict[str, Sequence[str]], alertmanager: str | None = None, every: str = "1s"
+    ) -> None:
         """Write its configuration.
 
         Args:
-            targets: job -> addresses; every job must be there.
+            targets: job -> addresses; others have none.
             alertmanager: its address.
+            every: how often it looks, and evaluates.
         """
         folder.mkdir()
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-        config["global"] = dict.fromkeys(config["global"], "1s")
+        config["global"] = dict.fromkeys(config["global"], every)
         rules = yaml.safe_load(RULES.read_text())
         for group in rules["groups"]:
-            group["interval"] = "1s"
+            group["interval"] = every
             for rule in group["rules"]:
                 rule.pop("for", None)
         (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
         config["rule_files"] = ["rules.yaml"]
         for job in config["scrape_configs"]:
-            job["static_configs"] = [{"targets": list(targets[job["job_name"]])}]
-        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
+            job["static_configs"] = [{"targets": list(targets.get(job["job_name"], ()))}]
+        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager] if alertmanager else []}]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._folder = folder
         self._url = f"127.0.0.1:{free_ports().http}"

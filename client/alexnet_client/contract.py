@@ -136,6 +136,10 @@ BATCH_IMAGES: Final = Metric(
     "alexnet_batch_images", "histogram", "Images in one run of the network", _MODEL, (1, 2, 4, 8, 16, 32, 64, 128)
 )
 IMAGES_TOTAL: Final = Metric("alexnet_images_total", "counter", "Images answered", _MODEL)
+#: What a request waits beyond Triton's queue, which ends when a batch is bound to an instance.
+TURN_SECONDS_TOTAL: Final = Metric(
+    "alexnet_turn_seconds_total", "counter", "Seconds that batches waited for their turn, times their requests", _MODEL
+)
 #: A thumbnail takes less than one millisecond, a 50-megapixel photograph half a second.
 DECODE_SECONDS: Final = Metric(
     "alexnet_decode_seconds",
@@ -181,6 +185,7 @@ METRICS: Final = (
     INFERENCE_SECONDS,
     BATCH_IMAGES,
     IMAGES_TOTAL,
+    TURN_SECONDS_TOTAL,
     DECODE_SECONDS,
     DECODED_TOTAL,
     REJECTED_TOTAL,

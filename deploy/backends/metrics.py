@@ -27,17 +27,23 @@ class Metrics:
     """What every run of a network is counted in."""
 
     def __init__(self, model, version):
-        metrics = (contract.INFERENCE_SECONDS, contract.BATCH_IMAGES, contract.IMAGES_TOTAL)
+        metrics = (
+            contract.INFERENCE_SECONDS,
+            contract.BATCH_IMAGES,
+            contract.IMAGES_TOTAL,
+            contract.TURN_SECONDS_TOTAL,
+        )
         self._families = [Family(metric) for metric in metrics]
-        self._seconds, self._batch, self._images = (
+        self._seconds, self._batch, self._images, self._turn = (
             family.labelled(model=model, version=version) for family in self._families
         )
 
-    def observe(self, images, seconds):
-        """Count one run of so many images."""
+    def observe(self, images, seconds, waited):
+        """Count one run of so many images; ``waited`` is the seconds before it, added up over its requests."""
         self._seconds.observe(seconds)
         self._batch.observe(images)
         self._images.increment(images)
+        self._turn.increment(waited)
 
 
 class Traffic:

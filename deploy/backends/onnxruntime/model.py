@@ -47,10 +47,11 @@ class TritonPythonModel:
         """One run for all the requests of a dynamic batch, of the outputs that any of them asked for."""
         with self._silence.unless_in_time():
             batch, sizes, wanted = collect(requests, IMAGE.name)
+            gathered = time.perf_counter()
             with self._turns.mine():
                 started = time.perf_counter()
                 outputs = self._network.run(batch, wanted)
                 seconds = time.perf_counter() - started
-            self._metrics.observe(len(batch), seconds)
+            self._metrics.observe(len(batch), seconds, (started - gathered) * len(requests))
             self._traffic.count(requests, sizes, outputs)
             return answer(requests, sizes, outputs)

@@ -64,6 +64,7 @@ class TritonPythonModel:
         """One run for all the requests of a dynamic batch."""
         with self._silence.unless_in_time():
             batch, sizes, wanted = collect(requests, self._input)
+            gathered = time.perf_counter()
             with self._turns.mine():
                 started = time.perf_counter()
                 try:
@@ -71,7 +72,7 @@ class TritonPythonModel:
                 except RuntimeFailure as error:
                     raise pb_utils.TritonModelException(str(error)) from error
                 seconds = time.perf_counter() - started
-            self._metrics.observe(len(batch), seconds)
+            self._metrics.observe(len(batch), seconds, (started - gathered) * len(requests))
             self._traffic.count(requests, sizes, outputs)
             return answer(requests, sizes, outputs)
 

@@ -9,6 +9,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 
 from deploy.serve.ports import Ports
@@ -19,6 +20,9 @@ from tests.conftest import python
 #: Oldest that the chart says it runs on, and newest that there is a schema of.
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
 CLAIM = CHART / "ci" / "claim-values.yaml"
+AUTOSCALING = CHART / "ci" / "autoscaling-values.yaml"
+#: Of custom resources, of which Kubernetes itself has no schema.
+MODELS = {"monitoring.coreos.com/v1": prometheus_operator, "keda.sh/v1alpha1": keda}
 
 
 def pods(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -47,8 +51,8 @@ def test_every_values_file_renders_what_kubernetes_takes(values: Path) -> None:
     done = helm("lint", "--strict", CHART, "--values", values)
     assert done.returncode == 0, done.stdout + done.stderr
     for manifest in render(values):
-        if "monitoring.coreos.com" in manifest["apiVersion"]:
-            model = getattr(prometheus_operator, manifest["kind"]).model_validate(manifest)
+        if manifest["apiVersion"] in MODELS:
+            model = getattr(MODELS[manifest["apiVersion"]], manifest["kind"]).model_validate(manifest)
             assert not list(differences(manifest, model.model_dump(by_alias=True, mode="json")))
             continue
         for version in VERSIONS:
@@ -76,6 +80,19 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
         ("tls.secretName=alexnet-tls", "tls: want serverName, a name in the certificate"),
         ("models.image=registry.example/models:1", "want persistentVolumeClaim or image, got both"),
         ("models.persistentVolumeClaim=", "where `python -m export publish` wrote the repository"),
+        ("autoscaling.max=3", "additional properties 'max' not allowed"),
+        ("autoscaling.waitMilliseconds=0", "waitMilliseconds"),
+        ("autoscaling.busyRatio=1.1", "busyRatio"),
+        ("autoscaling.prometheus=prometheus:9090", "prometheus"),
+        ("autoscaling.enabled=true", "autoscaling: want monitoring.enabled, whose rules it reads"),
+        (
+            "autoscaling.enabled=true,monitoring.enabled=true",
+            "autoscaling: want prometheus, where the rules are evaluated",
+        ),
+        (
+            "autoscaling.enabled=true,monitoring.enabled=true,autoscaling.minReplicas=11",
+            "minReplicas 11 over maxReplicas 10",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(setting: str, message: str) -> None:
@@ -164,3 +181,16 @@ def test_a_prober_gets_to_the_servers_and_its_command_is_the_probers() -> None:
     done = python(*container["command"][2:], *container["args"], status=1)
     assert "/models/live/alexnet" in done.stderr  # understood, and not there
     assert not [each for each in render(CLAIM) if "prober" in each["metadata"]["name"]]
+
+
+def test_the_autoscaler_alone_says_how_many_replicas_there_are() -> None:
+    manifests = render(AUTOSCALING)
+    deployment, scaled = of_kind(manifests, "Deployment"), of_kind(manifests, "ScaledObject")["spec"]
+    assert "replicas" not in deployment["spec"]
+    assert of_kind(render(CLAIM), "Deployment")["spec"]["replicas"] == 2
+    assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 20)
+    wait, busy = sorted(scaled["triggers"], key=lambda trigger: trigger["name"], reverse=True)
+    assert (wait["metadata"]["threshold"], busy["metadata"]["threshold"]) == ("50", "0.7")
+    # A mean is not divided by the replicas, as KEDA would otherwise.
+    assert wait["metricType"] == busy["metricType"] == "Value"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from deploy.serve.admission import SECONDS
 from tests.charts import CHART, of_kind, render
 from tests.conftest import ROOT
 
@@ -40,7 +41,9 @@ def test_alerts_fire_when_they_should_and_are_quiet_when_all_is_well() -> None:
     well, *ill = yaml.safe_load((FOLDER / "rules_test.yaml").read_text())["tests"]
     names = {alert["alert"] for alert in ALERTS}
     assert {test["alertname"] for test in well["alert_rule_test"]} == names
-    assert {test["alertname"] for each in ill for test in each["alert_rule_test"] if test.get("exp_alerts")} == names
+    assert {
+        test["alertname"] for each in ill for test in each.get("alert_rule_test", []) if test.get("exp_alerts")
+    } == names
 
 
 def test_every_alert_has_a_section_in_the_runbook() -> None:
@@ -60,3 +63,20 @@ def test_the_runbook_speaks_of_rules_that_there_are() -> None:
 def test_the_chart_brings_the_same_rules() -> None:
     rule = of_kind(render(CHART / "ci" / "monitoring-values.yaml"), "PrometheusRule")
     assert rule["spec"]["groups"] == GROUPS
+
+
+def test_what_the_autoscaler_asks_parses_and_is_recorded(tmp_path: Path) -> None:
+    triggers = of_kind(render(CHART / "ci" / "autoscaling-values.yaml"), "ScaledObject")["spec"]["triggers"]
+    queries = [trigger["metadata"]["query"] for trigger in triggers]
+    rules = [{"record": f"asked:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    promtool("check", "rules", tmp_path / "rules.yaml")
+    recorded = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
+    assert set(re.findall(r"alexnet:\w+:\w+", " ".join(queries))) <= recorded
+
+
+def test_a_call_that_is_refused_counts_as_what_the_door_lets_wait() -> None:
+    (signal,) = [
+        rule for group in GROUPS for rule in group["rules"] if rule.get("record") == "alexnet:pressure_seconds:mean1m"
+    ]
+    assert f"clamp_min({SECONDS} - " in signal["expr"]
