@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_client.contract import IMAGE, PRECISION_MODELS
+from alexnet_client.contract import IMAGE, MAX_BATCH, PRECISION_MODELS
 from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.open_loop import OK, offer
 from deploy.loadtest.sleeping import Sleep, sleeping_server
 from deploy.loadtest.workload import workload
 from deploy.serve.ports import free_ports
+from deploy.sizing.service import Service
+from deploy.sizing.simulation import replay
 from tests.charts import CHART, of_kind, render
 from tests.observing import Prometheus
 from tests.waiting import PATIENCE, wait_until
@@ -60,6 +62,10 @@ def test_the_signal_is_the_wait_that_a_client_measures(tmp_path: Path) -> None:
             said = f"a client waits {wait:.3f} s, the signal says {signal:.3f} s, NVIDIA's rule {nvidia:.3f} s"
             assert abs(signal - wait) < 0.1 * wait, said
             assert nvidia < wait / len(MODELS), said
+
+            took = SLEEP.batch + wait
+            sized = replay(Service(SLEEP.batch, SLEEP.image, MAX_BATCH), busy.due).mean()
+            assert abs(sized - took) < 0.1 * took, "what deploy.sizing takes a replica for"
 
             flood = offer(url, load, arrivals(steady(400, 1)), PATIENCE)
             assert flood.statuses["OVERLOADED"] > 0
