@@ -110,15 +110,19 @@ def _poisson(means: Array, width: int) -> Array:
     return chances
 
 
-def highest_rate(service: Service, p99: float) -> float:
-    """Requests a second at which the 99th percentile is that many seconds; 0 if one alone takes longer.
+def highest_rate(service: Service, p99: float, most: float = math.inf) -> float:
+    """Requests a second, up to ``most``, whose 99th percentile is that many seconds; 0 if one alone takes longer.
 
     Raises:
         SizingError: the target is none.
     """
     if p99 <= 0:
         raise SizingError(f"a 99th percentile of {p99:g} s: want more than 0")
-    low, high = 0.0, MOST * service.capacity
+    if p99 <= service.seconds(1.0):
+        return 0.0
+    low, high = 0.0, min(most, MOST * service.capacity)
+    if high == most and percentile(service, most, 99) <= p99:
+        return most
     while high - low > 0.002 * service.capacity:
         rate = (low + high) / 2
         low, high = (rate, high) if percentile(service, rate, 99) <= p99 else (low, rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,8 @@ class Replica:
         Raises:
             SizingError: none does.
         """
-        rate = highest_rate(self.service, p99 - self.overhead) if p99 > self.overhead else 0.0
-        if p99 <= self.p99:
-            rate = min(rate, self.rate)
+        most = self.rate if p99 <= self.p99 else math.inf
+        rate = highest_rate(self.service, p99 - self.overhead, most) if p99 > self.overhead else 0.0
         if rate <= 0:
             alone = self.overhead + float(self.service.seconds(1.0))
             raise SizingError(

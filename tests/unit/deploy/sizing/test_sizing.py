@@ -10,6 +10,7 @@ import pytest
 
 from deploy.sizing.__main__ import main
 from deploy.sizing.plan import Target, plan
+from deploy.sizing.plot import curve, draw
 from deploy.sizing.replica import Replica, read
 from deploy.sizing.service import Service, fitted
 from deploy.sizing.sizing_error import SizingError
@@ -127,3 +128,11 @@ def test_the_command_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         main([*command, "--service", "1:soon"])
     assert "want IMAGES:MS, as 32:41.5" in capsys.readouterr().err
+
+
+def test_the_plot_has_what_was_computed(tmp_path: Path) -> None:
+    target = Target(1000.0, 0.1)
+    points = curve(REPLICA, target.p99, counts=(4,))
+    assert [(point.replicas, point.rate) for point in points] == [(4, 800.0)]
+    assert points[0].two < points[0].random == pytest.approx(points[0].theory, rel=0.1)
+    assert draw(points, target, plan(REPLICA, target), tmp_path).read_bytes().startswith(b"\x89PNG")
