@@ -1,9 +1,15 @@
 """The contract's metrics as Triton's Python backend makes them, on Triton's own /metrics."""
 
+import time
+from collections import defaultdict
+
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from alexnet_client import contract
+
+#: Seconds.
+TELL = 1.0
 
 
 class Family:
@@ -47,37 +53,48 @@ class Metrics:
 
 
 class Traffic:
-    """What traffic is answered, to be held against what was answered in the proof; questions of probes are left out."""
+    """What traffic is answered, to be held against what was answered in the proof; questions of probes are left out.
 
-    def __init__(self, model, version):
+    Triton is told once a second, as each number costs a message to it. The supervisor asks more often than traffic may,
+    so nothing waits for long.
+    """
+
+    def __init__(self, model, version, config):
+        self._warmups = len(config.get("model_warmup", ()))
         self._labels = {"model": model, "version": version}
         metrics = (contract.TOP1_TOTAL, contract.EMBEDDED_TOTAL, contract.EMBEDDING_NORM_TOTAL)
         self._families = [Family(metric) for metric in metrics]
-        top1, *embedded = self._families
-        self._top1, self._classes = top1, {}
-        self._embedded, self._norm = (family.labelled(**self._labels) for family in embedded)
+        self._classes = {}
+        self._embedded, self._norm = (family.labelled(**self._labels) for family in self._families[1:])
+        self._untold, self._told = defaultdict(float), 0.0
 
     def count(self, requests, sizes, outputs):
-        """Count a batch's answers, of the outputs that were computed."""
-        asked = np.repeat([not request.request_id().startswith(contract.PROBE_ID) for request in requests], sizes)
-        if not asked.any():
+        """Count a batch's answers, of the outputs that were computed; Triton's warm-up comes first and is none."""
+        if self._warmups:
+            self._warmups -= 1
             return
-        if contract.PROBABILITIES.name in outputs:
+        asked = np.repeat([not request.request_id().startswith(contract.PROBE_ID) for request in requests], sizes)
+        if asked.any() and contract.PROBABILITIES.name in outputs:
             probabilities = outputs[contract.PROBABILITIES.name]
             self._start(probabilities.shape[1])
-            classes, images = np.unique(probabilities[asked].argmax(1), return_counts=True)
-            for index, count in zip(classes.tolist(), images.tolist(), strict=True):
-                self._classes[contract.class_group(index, probabilities.shape[1])].increment(count)
-        if contract.EMBEDDING.name in outputs:
+            for index in probabilities[asked].argmax(1).tolist():
+                self._untold[self._classes[contract.class_group(index, probabilities.shape[1])]] += 1
+        if asked.any() and contract.EMBEDDING.name in outputs:
             norms = np.linalg.norm(outputs[contract.EMBEDDING.name][asked], axis=1)
-            self._embedded.increment(len(norms))
-            self._norm.increment(float(norms.sum()))
+            self._untold[self._embedded] += len(norms)
+            self._untold[self._norm] += float(norms.sum())
+        if self._untold and time.monotonic() - self._told > TELL:
+            self._told = time.monotonic()
+            for metric, more in self._untold.items():
+                metric.increment(more)
+            self._untold.clear()
 
     def _start(self, classes):
         """Every class is there from the first answer on: one that is never seen is a finding."""
         if not self._classes:
+            top1 = self._families[0]
             groups = sorted({contract.class_group(index, classes) for index in range(classes)})
-            self._classes = {first: self._top1.labelled(**self._labels, **{"class": str(first)}) for first in groups}
+            self._classes = {first: top1.labelled(**self._labels, **{"class": str(first)}) for first in groups}
 
 
 class EngineMetrics:

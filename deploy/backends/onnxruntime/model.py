@@ -29,7 +29,8 @@ class TritonPythonModel:
         Raises:
             TritonModelException: the file is missing or no ONNX graph.
         """
-        self._silence = Silence(json.loads(args["model_config"]))
+        config = json.loads(args["model_config"])
+        self._silence = Silence(config)
         path = Path(args["model_repository"]) / args["model_version"] / MODEL_FILE
         try:
             self._network = self.load(path)
@@ -37,7 +38,7 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(str(error)) from error
         self._turns = Turns(args["model_name"])
         self._metrics = Metrics(args["model_name"], args["model_version"])
-        self._traffic = Traffic(args["model_name"], args["model_version"])
+        self._traffic = Traffic(args["model_name"], args["model_version"], config)
 
     def load(self, path):
         """The network that is run, of the model's file."""

@@ -57,7 +57,7 @@ class TritonPythonModel:
         name, version = args["model_name"], args["model_version"]
         self._turns = Turns(name)
         self._metrics = Metrics(name, version)
-        self._traffic = Traffic(name, version)
+        self._traffic = Traffic(name, version, config)
         self._facts = EngineMetrics(name, version, library, folder / plan.file, self._runtime.device_memory)
 
     def execute(self, requests):
