@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What the environment is made from: it is made again when one of these changes.
 REQUIREMENTS := pyproject.toml client/pyproject.toml constraints.txt
 # What the unit tests need.
-TOOLS := $(VENV)/tensorrt $(BIN)/helm $(BIN)/promtool
+TOOLS := $(VENV)/tensorrt $(addprefix $(BIN)/, helm promtool prometheus-alertmanager)
 export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -60,7 +60,7 @@ soak: $(VENV)/ready ## faults under checked load, three times; then an hour of m
 	python -m deploy.loadtest soak
 
 clean: ## remove what was built; the environment and the downloads stay
-	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench
+	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench build/sizing
 
 $(VENV)/ready: $(REQUIREMENTS) deploy/serve/install.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"got Python {sys.version.split()[0]}, want 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -82,3 +82,6 @@ $(BIN)/helm: $(VENV)/ready
 
 $(BIN)/promtool: $(VENV)/ready
 	bash deploy/serve/install.sh prometheus
+
+$(BIN)/prometheus-alertmanager: $(VENV)/ready
+	bash deploy/serve/install.sh alertmanager

@@ -69,7 +69,8 @@ class Prometheus:
         config["rule_files"] = ["rules.yaml"]
         for job in config["scrape_configs"]:
             job["static_configs"] = [{"targets": list(targets.get(job["job_name"], ()))}]
-        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager] if alertmanager else []}]}]
+        told = [alertmanager] if alertmanager else []
+        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": told}]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._folder = folder
         self._url = f"127.0.0.1:{free_ports().http}"
