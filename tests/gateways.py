@@ -61,7 +61,7 @@ class Gateway:
         self._process: subprocess.Popen[bytes] | None = None
         configuration = folder / "configuration"
         configuration.mkdir(parents=True)
-        for name, text in of_kind(manifests, "ConfigMap")["data"].items():
+        for name, text in of_kind(manifests, "ConfigMap", "gateway")["data"].items():
             (configuration / name).write_text(json.dumps(self._here(yaml.safe_load(text), names)))
 
     @property

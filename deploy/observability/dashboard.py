@@ -57,6 +57,12 @@ ROWS: dict[str, Sequence[tuple[str, str, Queries]]] = {
     ),
     "Where the time goes": (
         ("Waiting for the network, mean", "s", {"{{model}}": "alexnet:queue_seconds:mean1m"}),
+        (
+            "What replicas are added for",
+            "s",
+            {"wait": "alexnet:wait_seconds:mean1m", "wait, the lost included": "alexnet:pressure_seconds:mean1m"},
+        ),
+        ("Calls lost", "percentunit", {"lost": "alexnet:lost:ratio_rate1m"}),
         ("The network on a batch, p99", "s", {"{{model}}": "alexnet:inference_seconds:p99_5m"}),
         ("Decoding an image, p99", "s", {"decode": "alexnet:decode_seconds:p99_5m"}),
         ("Images a batch, mean", "short", {"{{model}}": "alexnet:batch_images:mean5m"}),

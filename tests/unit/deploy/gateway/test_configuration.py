@@ -29,7 +29,7 @@ def rendered(*settings: str) -> list[dict[str, Any]]:
 
 @cache
 def configuration(*settings: str) -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load(of_kind(rendered(*settings), "ConfigMap")["data"]["envoy.yaml"])
+    read: dict[str, Any] = yaml.safe_load(of_kind(rendered(*settings), "ConfigMap", "gateway")["data"]["envoy.yaml"])
     return read
 
 
@@ -45,7 +45,7 @@ def routes(*settings: str) -> list[dict[str, Any]]:
 def test_envoy_takes_it_without_a_word(tmp_path: Path, settings: tuple[str, ...]) -> None:
     path = tmp_path / "envoy.yaml"
     path.write_text(yaml.safe_dump(configuration(*settings)).replace("/etc/gateway", str(tmp_path)))
-    for name, text in of_kind(rendered(*settings), "ConfigMap")["data"].items():
+    for name, text in of_kind(rendered(*settings), "ConfigMap", "gateway")["data"].items():
         if name != path.name:
             (tmp_path / name).write_text(text)
     command = [envoy(), "--mode", "validate", "--log-level", "warning", "--config-path", path]
