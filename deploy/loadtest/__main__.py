@@ -9,9 +9,10 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from alexnet_client.files import atomic_path
-from deploy.loadtest import caller, faults, load, report
+from deploy.loadtest import caller, faults, load, load_report, report
 from deploy.loadtest.bench import measure_all
 from deploy.loadtest.overload import as_table, measure_overload
+from deploy.loadtest.page import write_page
 from deploy.loadtest.soak import soak
 
 BUILD = Path("build")
@@ -26,9 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         "faults": _faults,
         "load": _load,
         "overload": _overload,
+        "page": _page,
         "soak": _soak,
     }
     parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
+    parser.add_argument("reports", nargs="*", type=Path, metavar="JSON", help="page: what load wrote")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD / "bench" / "report.json", help="(%(default)s)")
@@ -37,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--releases", type=int, default=100, help="that go live during the soak (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
     parser.add_argument("--url", help="load: host:port of a server that runs; one on --repository is started otherwise")
+    parser.add_argument("--metrics", metavar="URL", help="load: of the server at --url, as http://host:8002/metrics")
     parser.add_argument("--models", nargs="+", default=load.MODELS, metavar="MODEL", help="load: (%(default)s)")
     parser.add_argument("--p99", type=float, default=100.0, metavar="MS", help="load: the target (%(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="load: of the generator (%(default)s)")
@@ -66,15 +70,22 @@ def _faults(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     seconds = max(options.seconds, load.SECONDS)
-    loads = load.measure_load(
-        options.url, options.repository, options.models, options.p99 / 1000, seconds, options.processes
-    )
+    p99, url, metrics = options.p99 / 1000, options.url, options.metrics
+    loads, server = load.measure_load(url, options.repository, options.models, p99, seconds, options.processes, metrics)
     output = options.output.with_name("load.json")
-    with atomic_path(output) as partial:
-        partial.write_text(json.dumps(load.as_json(loads), indent=2) + "\n")
+    report_of_load = load.as_report(loads, server)
+    load_report.write(report_of_load, output)
+    write_page([report_of_load], [], output.with_suffix(".html"))
     print(load.as_text(loads))
-    print(f"\nevery run: {output}")
+    print(f"\nevery run: {output}\nas a page: {output.with_suffix('.html')}")
     return 0 if all(each.found.rate for each in loads) else 1
+
+
+def _page(options: argparse.Namespace) -> int:
+    for path in options.reports:
+        write_page([load_report.read(path)], [], path.with_suffix(".html"))
+        print(path.with_suffix(".html"))
+    return 0
 
 
 def _overload(options: argparse.Namespace) -> int:

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -26,11 +26,16 @@ from alexnet_client import AlexNetClient
 from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
 from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.clients import measure_clients
+from deploy.loadtest.latency import Latency
+from deploy.loadtest.load_report import Closed, Generator, LoadReport, Machine, ModelReport, RunReport, Server
+from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome, offer
 from deploy.loadtest.photograph import WIDTH, photograph
 from deploy.loadtest.processor import processor_name
 from deploy.loadtest.search import Run, Search, search
-from deploy.loadtest.verdict import FEWEST, drift
+from deploy.loadtest.served import describe
+from deploy.loadtest.server_time import Counted, between, count
+from deploy.loadtest.verdict import FEWEST, drift, judge
 from deploy.loadtest.workload import Workload, workload
 from deploy.serve.installation import ROOT
 from deploy.serve.server import LocalServer
@@ -62,17 +67,24 @@ class Load:
     found: Search
     #: At :data:`TOO_MUCH` times the rate.
     beyond: Outcome | None
-    #: Of a closed loop with the callers that would make that rate: requests a second, 99th percentile in seconds.
-    closed: tuple[float, float] | None
+    #: With the callers that would make that rate.
+    closed: Closed | None
 
 
 def measure_load(
-    url: str | None, repository: Path, models: Sequence[str], p99: float, seconds: float, processes: int
-) -> list[Load]:
-    """Search for each model's rate.
+    url: str | None,
+    repository: Path,
+    models: Sequence[str],
+    p99: float,
+    seconds: float,
+    processes: int,
+    metrics: str | None = None,
+) -> tuple[list[Load], Server]:
+    """Search for each model's rate, and ask the server what it is.
 
     Args:
         url: of a server that runs; None starts one on ``repository``.
+        metrics: URL of that server's metrics; None does without.
         p99: seconds.
         seconds: a run, at least; longer where 500 requests take longer.
         processes: of the generator.
@@ -84,10 +96,16 @@ def measure_load(
         nullcontext() if url else LocalServer(repository, use_free_ports=True, work=repository.parent / "triton")
     )
     with started as server, tqdm(desc="load", unit="run", file=sys.stderr) as bar:
-        return [_measure(url or server.grpc_url, model, p99, seconds, processes, bar) for model in models]
+        asked, metrics = (url, metrics) if url else (server.grpc_url, server.metrics_url)
+        loads = [_measure(asked, metrics, model, p99, seconds, processes, bar) for model in models]
+        return loads, describe(asked, models, started=not url)
 
 
-def _measure(url: str, model: str, p99: float, seconds: float, processes: int, bar: tqdm[Any]) -> Load:
+def _measure(
+    url: str, metrics: str | None, model: str, p99: float, seconds: float, processes: int, bar: tqdm[Any]
+) -> Load:
+    if metrics:
+        count(metrics)  # an address that is wrong is told now
     images: list[bytes | NDArray[np.uint8]] = (
         [photograph(WIDTH - 8 * number) for number in range(IMAGES)]
         if model == ENSEMBLE
@@ -98,10 +116,15 @@ def _measure(url: str, model: str, p99: float, seconds: float, processes: int, b
     target = max(p99, ALONE * alone)
     seeds = iter(range(1, 10_000))
 
+    def send(due: NDArray[np.float64]) -> Outcome:
+        before = metrics and _counted(metrics)
+        outcome = offer(url, load, due, PATIENCE * target, processes=processes)
+        after = metrics and _counted(metrics)
+        return replace(outcome, server=between(before, after)) if before and after else outcome
+
     def run(rate: float) -> Outcome:
         long = max(seconds, 1.05 * FEWEST / rate)
-        due = arrivals(steady(rate, long), seed=next(seeds))
-        return offer(url, load, due, PATIENCE * target, processes=processes)
+        return send(arrivals(steady(rate, long), seed=next(seeds)))
 
     def heard(each: Run) -> None:
         bar.update()
@@ -112,9 +135,16 @@ def _measure(url: str, model: str, p99: float, seconds: float, processes: int, b
     found = search(run, target, first, heard)
     if not found.rate:
         return Load(load, alone, found, None, None)
-    beyond = offer(url, load, arrivals(steady(TOO_MUCH * found.rate, seconds)), PATIENCE * target, processes=processes)
+    beyond = send(arrivals(steady(TOO_MUCH * found.rate, seconds)))
     callers = max(1, round(TOO_MUCH * found.rate * alone))
     return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds))
+
+
+def _counted(metrics: str) -> Counted | None:
+    """A run counts, though the server does not tell for once."""
+    with suppress(LoadTestError):
+        return count(metrics)
+    return None
 
 
 def _alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
@@ -127,12 +157,10 @@ def _alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
     return median(took[TRIES:])
 
 
-def _closed(
-    url: str, model: str, image: bytes | NDArray[np.uint8], callers: int, seconds: float
-) -> tuple[float, float]:
+def _closed(url: str, model: str, image: bytes | NDArray[np.uint8], callers: int, seconds: float) -> Closed:
     """What a tool says whose callers wait for their answers."""
     point = measure_clients(url, model, callers, seconds, image)
-    return point.images_per_second, point.p99_ms / 1000
+    return Closed(callers, point.images_per_second, point.p99_ms / 1000)
 
 
 def as_text(loads: Sequence[Load]) -> str:
@@ -143,13 +171,15 @@ def as_text(loads: Sequence[Load]) -> str:
     lines += ["", f"{beyond:22}{'answered /s':>12}{'in time /s':>11}{'p99 ms':>9}"]
     for load in loads:
         if load.beyond and load.closed:
-            rate, p99 = load.closed
             lines.append(
                 f"{load.workload.model + ', open':22}{load.beyond.throughput:12.1f}"
                 f"{load.beyond.goodput(load.found.p99):11.1f}{1000 * load.beyond.percentile(99):9.0f}"
                 f"  {_shape(load.beyond)}"
             )
-            lines.append(f"{load.workload.model + ', closed':22}{rate:12.1f}{'':11}{1000 * p99:9.0f}  its callers wait")
+            lines.append(
+                f"{load.workload.model + ', closed':22}{load.closed.throughput:12.1f}{'':11}"
+                f"{1000 * load.closed.p99_seconds:9.0f}  its callers wait"
+            )
     return "\n".join(lines)
 
 
@@ -170,47 +200,54 @@ def _shape(outcome: Outcome) -> str:
     return ", ".join(said) or "held"
 
 
-def as_json(loads: Sequence[Load]) -> dict[str, Any]:
+def as_report(loads: Sequence[Load], server: Server) -> LoadReport:
     """Everything, with what it was measured on."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "format": 1,
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"processor": processor_name(), "cores": psutil.cpu_count()},
-        "versions": {name: version(name) for name in ("onnxruntime", "numpy", "grpcio", "tritonclient")},
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
-        "models": [_row(load) for load in loads],
-    }
+    return LoadReport(
+        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        machine=Machine(processor_name(), psutil.cpu_count() or 1),
+        versions={name: version(name) for name in ("onnxruntime", "numpy", "grpcio", "tritonclient")},
+        python=platform.python_version(),
+        commit=commit.stdout.strip(),
+        server=server,
+        models=tuple(_model(load) for load in loads),
+    )
 
 
-def _row(load: Load) -> dict[str, Any]:
-    return {
-        "model": load.workload.model,
-        "batch": load.workload.batch,
-        "alone_seconds": load.alone,
-        "p99_target_seconds": load.found.p99,
-        "rate": load.found.rate,
-        "runs": [
-            {"rate": run.rate, "confirms": run.confirms, "verdict": str(run.verdict), **_figures(run.outcome, load)}
-            for run in load.found.runs
-        ],
-        "beyond": load.beyond and _figures(load.beyond, load),
-        "closed": load.closed and {"throughput": load.closed[0], "p99_seconds": load.closed[1]},
-    }
+def _model(load: Load) -> ModelReport:
+    p99, rate = load.found.p99, load.found.rate
+    return ModelReport(
+        model=load.workload.model,
+        batch=load.workload.batch,
+        alone_seconds=load.alone,
+        p99_target_seconds=p99,
+        rate=rate,
+        runs=tuple(_run(run, p99) for run in load.found.runs),
+        beyond=_run(Run(TOO_MUCH * rate, load.beyond, judge(load.beyond, p99)), p99) if load.beyond else None,
+        closed=load.closed,
+    )
 
 
-def _figures(outcome: Outcome, load: Load) -> dict[str, Any]:
-    percentiles = {f"p{percent:g}_seconds": outcome.percentile(percent) for percent in (50, 90, 99, 99.9)}
-    return {
-        "offered": outcome.offered,
-        "throughput": outcome.throughput,
-        "goodput": outcome.goodput(load.found.p99),
-        **{name: value if np.isfinite(value) else None for name, value in percentiles.items()},
-        "statuses": dict(outcome.statuses),
-        "generator": {
-            "processes": outcome.processes,
-            "cores": outcome.cores,
-            "lag_p99_seconds": float(np.percentile(outcome.lag, 99)),
-        },
-    }
+def _run(run: Run, target: float) -> RunReport:
+    outcome = run.outcome
+    p50, p90, p99, p99_9 = (_known(outcome.percentile(percent)) for percent in (50, 90, 99, 99.9))
+    return RunReport(
+        rate=run.rate,
+        confirms=run.confirms,
+        verdict=run.verdict,
+        offered=outcome.offered,
+        throughput=outcome.throughput,
+        goodput=outcome.goodput(target),
+        p50_seconds=p50,
+        p90_seconds=p90,
+        p99_seconds=p99,
+        p99_9_seconds=p99_9,
+        statuses=dict(outcome.statuses),
+        generator=Generator(outcome.processes, outcome.cores, float(np.percentile(outcome.lag, 99))),
+        latency=Latency.of(outcome),
+        server=outcome.server,
+    )
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if np.isfinite(seconds) else None

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client.contract import OVERLOAD_SIGNS
+from deploy.loadtest.server_time import ModelTime
 from deploy.loadtest.workload import Workload
 from deploy.serve.envoy import INFER
 
@@ -46,6 +47,8 @@ class Outcome:
     #: Of the generator: processes, and cores that the busiest used.
     processes: int
     cores: float
+    #: What the server counted meanwhile; None where nobody looked.
+    server: tuple[ModelTime, ...] | None = None
 
     @property
     def seconds(self) -> float:

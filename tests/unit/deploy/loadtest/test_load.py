@@ -10,7 +10,8 @@ import pytest
 
 from alexnet_client.contract import IMAGE
 from deploy.loadtest import load as subject
-from deploy.loadtest.load import Load, as_json, as_text
+from deploy.loadtest.load import Load, as_report, as_text
+from deploy.loadtest.load_report import Closed, Server, as_json
 from deploy.loadtest.open_loop import Outcome
 from deploy.loadtest.search import Run, Search
 from deploy.loadtest.verdict import judge
@@ -25,7 +26,7 @@ def found(beyond: Outcome) -> Load:
     good = outcome()
     runs = [Run(200.0, outcome(latency=0.4), judge(outcome(latency=0.4), 0.1))]
     runs += [Run(100.0, good, judge(good, 0.1), confirms=True)] * 3
-    return Load(WORKLOAD, 0.01, Search(0.1, runs, 100.0), beyond, (99.0, 0.03))
+    return Load(WORKLOAD, 0.01, Search(0.1, runs, 100.0), beyond, Closed(2, 99.0, 0.03))
 
 
 def test_too_much_is_told_by_the_open_loop_and_hidden_by_the_closed() -> None:
@@ -47,9 +48,9 @@ def test_too_much_is_told_by_the_open_loop_and_hidden_by_the_closed() -> None:
 
 def test_everything_is_kept() -> None:
     nothing = replace(outcome(), status=np.full(1000, "OVERLOADED"))
-    report = json.loads(json.dumps(as_json([found(nothing)]), allow_nan=False))
+    report = json.loads(as_json(as_report([found(nothing)], Server(started=True))))
     (model,) = report["models"]
-    assert [run["verdict"][:8] for run in model["runs"]] == ["missed: ", "VALID", "VALID", "VALID"]
+    assert [run["verdict"]["missed"] != [] for run in model["runs"]] == [True, False, False, False]
     assert model["beyond"]["p99_seconds"] is None
     assert model["beyond"]["statuses"] == {"OVERLOADED": 1000}
     assert len(report["commit"]) == 40
@@ -75,9 +76,10 @@ def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.Mon
     monkeypatch.setattr(subject, "WARM_UP", 0.1)
     with FakeTriton() as server:
         server.script(then=Scripted(seconds=0.02))
-        (load,) = subject.measure_load(server.url, tmp_path, ["alexnet_int8"], 0.05, 0.5, 1)
+        (load,), said = subject.measure_load(server.url, tmp_path, ["alexnet_int8"], 0.05, 0.5, 1)
+    assert not said.started
     assert 0.02 < load.alone < 0.2
     assert load.found.p99 == pytest.approx(5 * load.alone)  # which is more than was wanted
     assert rates == [0.5 / load.alone]
     assert load.beyond.offered == pytest.approx(80, rel=0.5)
-    assert load.closed[0] > 0
+    assert load.closed.throughput > 0
