@@ -9,8 +9,9 @@ from pathlib import Path
 
 from alexnet_client.command import run
 from alexnet_client.files import atomic_path
-from deploy.loadtest import caller, faults, load, load_report, report
+from deploy.loadtest import caller, comparison, faults, load, load_report, report
 from deploy.loadtest.bench import measure_all
+from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.overload import as_table, measure_overload
 from deploy.loadtest.page import write_page
 from deploy.loadtest.soak import soak
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {
         "bench": _bench,
         "caller": _caller,
+        "compare": _compare,
         "faults": _faults,
         "load": _load,
         "overload": _overload,
@@ -31,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         "soak": _soak,
     }
     parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
-    parser.add_argument("reports", nargs="*", type=Path, metavar="JSON", help="page: what load wrote")
+    parser.add_argument("reports", nargs="*", type=Path, metavar="JSON", help="page: what load wrote; compare: OLD NEW")
+    parser.add_argument("--anyway", action="store_true", help="compare: also of different machines or targets")
     parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
     parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD / "bench" / "report.json", help="(%(default)s)")
@@ -82,10 +85,24 @@ def _load(options: argparse.Namespace) -> int:
 
 
 def _page(options: argparse.Namespace) -> int:
+    if not options.reports:
+        raise LoadTestError("got no report: want the JSON that `python -m deploy.loadtest load` wrote")
     for path in options.reports:
         write_page([load_report.read(path)], [], path.with_suffix(".html"))
         print(path.with_suffix(".html"))
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    if len(options.reports) != 2:
+        raise LoadTestError(f"got {len(options.reports)} reports: want OLD.json and NEW.json")
+    old, new = map(load_report.read, options.reports)
+    changes = comparison.compare(old, new, anyway=options.anyway)
+    table, page = comparison.as_table(changes), options.reports[1].with_name("compare.html")
+    write_page([old, new], [str(path) for path in options.reports], page, [str(change) for change in changes], table)
+    print(table)
+    print(f"\nside by side: {page}")
+    return 1 if any(change.verdict == comparison.REGRESSION for change in changes) else 0
 
 
 def _overload(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from deploy.loadtest.open_loop import Outcome
 
 #: Microseconds: what the histograms tell apart, at least and at most, with so many digits.
 SHORTEST, LONGEST, DIGITS = 1, 3_600_000_000, 3
-#: Of a run. A slice is long beside most latencies, so that slices are nearly independent of each other.
+#: Of a run.
 SLICES = 50
 
 

@@ -83,7 +83,12 @@ def _plots(model: ModelReport, like: Sequence[ModelReport | None]) -> list[Plot]
     if model.confirmed:
         pictures += [
             Plot("percentiles", "Latency over the percentile", Markup(plots.percentiles(model, others))),
-            Plot("time", "Latency over time: what was found, and too much", Markup(plots.time_line(model)), wide=True),
+            Plot(
+                "time",
+                "Latency over time: what was found, and too much",
+                Markup(plots.time_line(model, beside=not others)),
+                wide=True,
+            ),
         ]
     if any(run.server for run in model.confirmed):
         pictures += [

@@ -50,7 +50,7 @@ STYLE: Any = {
 }
 _styled = mpl.rc_context(STYLE)
 #: Inches.
-SIZE, FLAT, WIDE = (6.4, 3.7), (6.4, 2.3), (13.2, 3.7)
+SIZE, FLAT, WIDE, HIGH = (6.4, 3.7), (6.4, 2.3), (13.2, 3.7), (6.4, 6.6)
 #: Rows of the heat map for each factor of ten.
 ROWS = 20
 
@@ -118,6 +118,9 @@ def percentiles(model: ModelReport, like: Sequence[ModelReport] = ()) -> str:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - 100 / value:.10g} %"))
     axes.axvline(100, color=GREY, linewidth=0.8)
     axes.set_yscale("log")
+    whole = [seconds for run in shown if len(seconds := values(run.latency.whole())[0])]
+    if whole:
+        axes.set_ylim(800 * min(seconds[0] for seconds in whole), 1300 * max(seconds[-1] for seconds in whole))
     _milliseconds(axes)
     axes.set(xlabel="percentile", ylabel="latency, ms")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
@@ -125,9 +128,13 @@ def percentiles(model: ModelReport, like: Sequence[ModelReport] = ()) -> str:
 
 
 @_styled
-def time_line(model: ModelReport) -> str:
-    """Latency by when a request was due, of the rate that was found and of too much: each cell is so many requests."""
-    figure, axes = _figure(WIDE, columns=2)
+def time_line(model: ModelReport, *, beside: bool = True) -> str:
+    """Latency by when a request was due, of the rate that was found and of too much: each cell is so many requests.
+
+    Args:
+        beside: each other, or else one above the other.
+    """
+    figure, axes = _figure(WIDE, columns=2) if beside else _figure(HIGH, rows=2)
     runs = ([(model.confirmed[-1], "kept")] if model.confirmed else []) + (
         [(model.beyond, "too much")] if model.beyond else []
     )
@@ -166,12 +173,13 @@ def time_line(model: ModelReport) -> str:
             )
         place.set_title(f"{run.rate:.0f} requests a second", loc="left", fontsize=11, weight="bold")
         place.set(xlabel="seconds from the start, when a request was due", xlim=(0, times[-1]), yscale="log")
+        if not beside or place is axes[0]:
+            place.set_ylabel("latency, ms")
         place.set_ylim(1000 * edges[0], 1000 * edges[-1])
         place.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.1)
         _milliseconds(place)
     for unused in axes[len(runs) :]:
         unused.axis("off")
-    axes[0].set_ylabel("latency, ms")
     return _svg(figure, "time line", model)
 
 
@@ -284,13 +292,13 @@ def _milliseconds(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _figure(size: tuple[float, float] = SIZE, columns: int = 1) -> tuple[Figure, Any]:
+def _figure(size: tuple[float, float] = SIZE, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
     """Axes in the same place for the same size, so that plots under and beside each other are in line."""
     figure = Figure(size)
     width, height = size
     figure.subplots_adjust(left=0.62 / width, right=1 - 0.12 / width, bottom=0.5 / height, top=1 - 0.3 / height)
-    figure.subplots_adjust(wspace=0.05)
-    return figure, figure.subplots(1, columns, sharey=True)
+    figure.subplots_adjust(wspace=0.05, hspace=0.32)
+    return figure, figure.subplots(rows, columns, sharey=True)
 
 
 def _svg(figure: Figure, name: str, model: ModelReport) -> str:

@@ -85,8 +85,9 @@ def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: s
     made = list(requests(model, images, OUTPUTS[outputs]))
     if len(made) != 1:
         raise LoadTestError(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
-    made[0].message.model_name = model
-    return bytes(made[0].message.SerializeToString())
+    message = made[0].message
+    message.model_name = model
+    return bytes(message.SerializeToString())
 
 
 def _spoiled(message: bytes) -> bytes:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager.
-# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager   (from the checkout's root, the virtual environment first on PATH)
+# What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager,
+# Chromium.
+# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager|chromium   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -83,6 +84,15 @@ from_debian() {
         "${as_root[@]}" install -D -m 644 -t "/$TEMPLATES" "$folder/$TEMPLATES"/*.tmpl
     fi
     install -m 755 "${@/#/$folder/}" "$(dirname "$(command -v python)")"
+}
+
+# Debian's Chromium, in which tests open pages.
+chromium() {
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo -n)
+    [[ -x /usr/bin/chromium ]] || { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+    ln -sf /usr/bin/chromium "$(dirname "$(command -v python)")/chromium"
 }
 
 "$1"

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_client.contract import MAX_BATCH
+from deploy.loadtest.load_report import FORMAT
 from deploy.sizing.batch_queue import highest_rate
 from deploy.sizing.service import Service, fitted
 from deploy.sizing.sizing_error import SizingError
-
-#: Of the report that is read.
-FORMAT = 1
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.loadtest.load_report import FORMAT
 from deploy.sizing.__main__ import main
 from deploy.sizing.plan import Target, plan
 from deploy.sizing.plot import curve, draw
@@ -29,7 +30,7 @@ REPLICA = Replica("alexnet_int8", Service(0.010, 0.001, 32), overhead=0.002, rat
 
 def report(folder: Path, *rows: dict[str, Any]) -> Path:
     path = folder / "load.json"
-    path.write_text(json.dumps({"format": 1, "models": rows or [ROW]}))
+    path.write_text(json.dumps({"format": FORMAT, "models": rows or [ROW]}))
     return path
 
 
