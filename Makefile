@@ -31,7 +31,7 @@ engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU g
 check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, offline and without a server
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
-test: $(TOOLS) $(BIN)/perf_analyzer ## run every test, with coverage
+test: $(TOOLS) $(BIN)/perf_analyzer $(BIN)/chromium ## run every test, with coverage
 	rm -f .coverage .coverage.*
 	coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
@@ -50,10 +50,12 @@ format: $(VENV)/ready ## let ruff format and fix
 	ruff format .
 
 bench: $(VENV)/ready $(BIN)/perf_analyzer ## measure throughput and latency, in-process and served, in one run
-	python -m deploy.loadtest
+	python -m deploy.loadtest bench
 
-load: $(VENV)/ready ## find the highest rate that keeps p99 under 100 ms, in an open loop
+load: $(VENV)/ready ## find the highest rate that keeps p99 under 100 ms, in an open loop, with a page; and the served accuracy
 	python -m deploy.loadtest load
+	python -m deploy.loadtest loadgen --accuracy
+	python -m deploy.loadtest loadgen --accuracy --model alexnet
 
 soak: $(VENV)/ready ## faults under checked load, three times; then an hour of mixed load and 100 releases: does anything grow?
 	python -m deploy.loadtest faults
@@ -85,3 +87,6 @@ $(BIN)/promtool: $(VENV)/ready
 
 $(BIN)/prometheus-alertmanager: $(VENV)/ready
 	bash deploy/serve/install.sh alertmanager
+
+$(BIN)/chromium: $(VENV)/ready
+	bash deploy/serve/install.sh chromium

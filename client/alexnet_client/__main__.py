@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bulk
+from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bench, _bulk, _completion
 from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
 from alexnet_client.command import run
@@ -28,6 +28,8 @@ examples:
   alexnet-client embed --input photographs/ --output vectors.parquet --model alexnet_int8
   alexnet-client health --infer
   alexnet-client models
+  alexnet-client bench --concurrency 8 --seconds 5
+  source <(alexnet-client completion bash)
 
 environment: ALEXNET_URL; ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME: PEM files
              and the server's name; ALEXNET_TOKEN: sent as a bearer token, under TLS only
@@ -75,15 +77,28 @@ def parser() -> argparse.ArgumentParser:
     health.add_argument("--infer", action="store_true", help="ask each model for a real inference, too")
     models = commands.add_parser("models", help="list the models of the server's repository")
     health.add_argument("--json", action="store_true", help="one JSON object")
-    for command in (classify, embed):
-        command.add_argument("images", nargs="*" if command is embed else "+", help="JPEG, PNG, WebP or GIF files")
+    bench = commands.add_parser(
+        "bench",
+        help="a quick look at latency and throughput",
+        description="Embed one image after the other, each once, and say how long it took and what failed.",
+    )
+    pace = bench.add_mutually_exclusive_group()
+    pace.add_argument("--concurrency", type=int, default=1, metavar="N", help="callers, each waiting (%(default)s)")
+    pace.add_argument("--rate", type=float, metavar="N", help="calls a second instead, that wait for none")
+    bench.add_argument("--seconds", type=float, default=5.0, help="(%(default)s)")
+    bench.add_argument("--json", action="store_true", help="one JSON object")
+    completion = commands.add_parser("completion", help="print what completes this command in a shell")
+    completion.add_argument("shell", choices=_completion.SHELLS)
+    for command in (classify, embed, bench):
+        files = "JPEG, PNG, WebP or GIF files" + ("; one of noise without" if command is bench else "")
+        command.add_argument("images", nargs="+" if command is classify else "*", help=files)
         command.add_argument(
             "--model",
             default=DEFAULT_MODEL,
             help=f"one of {', '.join(SERVED_MODELS)} (%(default)s, decodes on the server)",
         )
     models.add_argument("--json", action="store_true", help="one JSON object a line, a model each")
-    for command in (classify, embed, health, models):
+    for command in (classify, embed, health, models, bench):
         command.add_argument(
             "--url",
             default=os.environ.get("ALEXNET_URL", DEFAULT_URL),
@@ -120,6 +135,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.command == "embed":
         return _embed(options)
+    if options.command == "bench":
+        return _measure(options)
+    if options.command == "completion":
+        print(_completion.script(parser(), options.shell))
+        return 0
     with AlexNetClient(options.url, options.model, options.timeout, **_identity()) as client:
         for path, predictions in zip(options.images, client.classify(options.images, options.top_k), strict=True):
             if options.json:
@@ -142,6 +162,16 @@ def _embed(options: argparse.Namespace) -> int:
         print(f"{summary.failed} files cannot be used: {options.output}.jsonl says why", file=sys.stderr)
     # Who names a file wants it; of a folder the list is the answer.
     return InvalidRequest.exit_status if summary.failed and options.images else 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    once = Retry(attempts=1)
+    with AlexNetClient(options.url, options.model, options.timeout, retry=once, **_identity()) as client:
+        seen = _bench.bench(
+            client, options.seconds, concurrency=options.concurrency, rate=options.rate, images=options.images
+        )
+    print(json.dumps(seen.as_row()) if options.json else seen)
+    return 0 if seen.latencies or seen.last is None else seen.last.exit_status
 
 
 def _state(model: ModelState) -> str:

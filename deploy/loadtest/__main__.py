@@ -1,62 +1,90 @@
-"""``make bench`` and ``make soak``: speed, faults, and whether anything grows. ``python -m deploy.loadtest --help``."""
+"""What a server does under load, and what that costs: ``python -m deploy.loadtest --help``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from alexnet_client.command import run
+from alexnet_client.contract import SERVED_MODELS, precision_model
 from alexnet_client.files import atomic_path
 from deploy.loadtest import caller, comparison, faults, load, load_report, report
 from deploy.loadtest.bench import measure_all
-from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.configure import command as configure
+from deploy.loadtest.loadgen import command as loadgen
 from deploy.loadtest.overload import as_table, measure_overload
 from deploy.loadtest.page import write_page
 from deploy.loadtest.soak import soak
 
 BUILD = Path("build")
+#: What a command does, and what it returns: the exit status.
+Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status: 0, or 1 with one line on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=main.__doc__)
-    commands = {
-        "bench": _bench,
-        "caller": _caller,
-        "compare": _compare,
-        "faults": _faults,
-        "load": _load,
-        "overload": _overload,
-        "page": _page,
-        "soak": _soak,
-    }
-    parser.add_argument("what", nargs="?", choices=commands, default="bench", help="(%(default)s)")
-    parser.add_argument("reports", nargs="*", type=Path, metavar="JSON", help="page: what load wrote; compare: OLD NEW")
-    parser.add_argument("--anyway", action="store_true", help="compare: also of different machines or targets")
-    parser.add_argument("--repository", type=Path, default=BUILD / "repository", help="(%(default)s)")
-    parser.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
-    parser.add_argument("--output", type=Path, default=BUILD / "bench" / "report.json", help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="each point once a round, medians count (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of the soak (%(default)s)")
-    parser.add_argument("--releases", type=int, default=100, help="that go live during the soak (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
-    parser.add_argument("--url", help="load: host:port of a server that runs; one on --repository is started otherwise")
-    parser.add_argument("--metrics", metavar="URL", help="load: of the server at --url, as http://host:8002/metrics")
-    parser.add_argument("--models", nargs="+", default=load.MODELS, metavar="MODEL", help="load: (%(default)s)")
-    parser.add_argument("--p99", type=float, default=100.0, metavar="MS", help="load: the target (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="load: of the generator (%(default)s)")
-    options = parser.parse_args(arguments)
-    return run(f"python -m deploy.loadtest {options.what}", lambda: commands[options.what](options))
+    options = _parser().parse_args(arguments)
+    command: Command = options.run
+    return run(f"python -m deploy.loadtest {options.what}", lambda: command(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+
+    def add(name: str, does: Command, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=[*parents])
+        made.set_defaults(run=does)
+        return made
+
+    served, written, repeated, asked = (argparse.ArgumentParser(add_help=False) for _ in range(4))
+    served.add_argument("--repository", type=Path, default=BUILD / "repository", help="what is served (%(default)s)")
+    written.add_argument("--output", type=Path, default=BUILD / "bench", help="folder of reports (%(default)s)")
+    repeated.add_argument("--rounds", type=int, default=3, help="each point once a round (%(default)s)")
+    repeated.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
+    asked.add_argument("--url", help="host:port of a server that runs; one is started on --repository otherwise")
+    asked.add_argument("--p99", type=float, default=100.0, metavar="MS", help="the target (%(default)s)")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("--model", choices=SERVED_MODELS, default=precision_model("int8"), help="(%(default)s)")
+    one.add_argument("--data", type=Path, default=BUILD / "fashion-mnist", help="images (%(default)s)")
+
+    bench = add("bench", _bench, "throughput and latency, in process and served", served, written, repeated)
+    bench.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
+    add("caller", _caller, "what the client library costs whoever calls", served, repeated)
+    made = add("load", _load, "the highest rate under a p99, in an open loop, and a page of it", served, written, asked)
+    made.add_argument("--models", nargs="+", default=load.MODELS, metavar="MODEL", help="(%(default)s)")
+    made.add_argument("--seconds", type=float, default=load.SECONDS, help="a run, at least (%(default)s)")
+    made.add_argument("--processes", type=int, default=1, help="of the generator (%(default)s)")
+    made.add_argument("--metrics", metavar="URL", help="of the metrics of --url")
+    page = add("page", _page, "the page of load's reports again")
+    page.add_argument("reports", nargs="+", type=Path, metavar="JSON", help="what load wrote")
+    compare = add("compare", _compare, "whether a server has become slower, by two of load's reports")
+    compare.add_argument("old", type=Path, help="what load wrote, JSON")
+    compare.add_argument("new", type=Path, help="and later")
+    compare.add_argument("--anyway", action="store_true", help="also of different machines or targets")
+    loadgen.add_options(add("loadgen", _loadgen, "MLCommons' LoadGen drives a model", served, written, asked, one))
+    search = add("configure", _configure, "is there a better configuration for this machine?", served, written, one)
+    search.add_argument("--p99", type=float, default=100.0, metavar="MS", help="the target (%(default)s)")
+    configure.add_options(search)
+    add("overload", _overload, "what is answered in time when far more is asked", served)
+    campaign = add("faults", _faults, "faults under load of which every answer is checked", served)
+    campaign.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    long = add("soak", _soak, "mixed load and releases: does anything grow?", served, written)
+    long.add_argument("--minutes", type=float, default=60.0, help="(%(default)s)")
+    long.add_argument("--releases", type=int, default=100, help="that go live meanwhile (%(default)s)")
+    return parser
 
 
 def _bench(options: argparse.Namespace) -> int:
     figures = measure_all(options.repository, options.artefacts, options.rounds, options.seconds)
-    with atomic_path(options.output) as partial:
+    output = options.output / "report.json"
+    with atomic_path(output) as partial:
         partial.write_text(json.dumps(report.as_json(figures), indent=2) + "\n")
     print(report.as_text(figures))
-    print(f"\nevery figure: {options.output}")
+    print(f"\nevery figure: {output}")
     return 0
 
 
@@ -72,10 +100,11 @@ def _faults(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
-    seconds = max(options.seconds, load.SECONDS)
     p99, url, metrics = options.p99 / 1000, options.url, options.metrics
-    loads, server = load.measure_load(url, options.repository, options.models, p99, seconds, options.processes, metrics)
-    output = options.output.with_name("load.json")
+    loads, server = load.measure_load(
+        url, options.repository, options.models, p99, options.seconds, options.processes, metrics
+    )
+    output = options.output / "load.json"
     report_of_load = load.as_report(loads, server)
     load_report.write(report_of_load, output)
     write_page([report_of_load], [], output.with_suffix(".html"))
@@ -85,8 +114,6 @@ def _load(options: argparse.Namespace) -> int:
 
 
 def _page(options: argparse.Namespace) -> int:
-    if not options.reports:
-        raise LoadTestError("got no report: want the JSON that `python -m deploy.loadtest load` wrote")
     for path in options.reports:
         write_page([load_report.read(path)], [], path.with_suffix(".html"))
         print(path.with_suffix(".html"))
@@ -94,15 +121,26 @@ def _page(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    if len(options.reports) != 2:
-        raise LoadTestError(f"got {len(options.reports)} reports: want OLD.json and NEW.json")
-    old, new = map(load_report.read, options.reports)
+    reports = options.old, options.new
+    old, new = map(load_report.read, reports)
     changes = comparison.compare(old, new, anyway=options.anyway)
-    table, page = comparison.as_table(changes), options.reports[1].with_name("compare.html")
-    write_page([old, new], [str(path) for path in options.reports], page, [str(change) for change in changes], table)
+    table, page = comparison.as_table(changes), options.new.with_name("compare.html")
+    write_page([old, new], [str(path) for path in reports], page, [str(change) for change in changes], table)
     print(table)
     print(f"\nside by side: {page}")
     return 1 if any(change.verdict == comparison.REGRESSION for change in changes) else 0
+
+
+def _configure(options: argparse.Namespace) -> int:
+    text, status = configure.run(options)
+    print(text)
+    return status
+
+
+def _loadgen(options: argparse.Namespace) -> int:
+    text, status = loadgen.run(options)
+    print(text)
+    return status
 
 
 def _overload(options: argparse.Namespace) -> int:
@@ -112,7 +150,7 @@ def _overload(options: argparse.Namespace) -> int:
 
 def _soak(options: argparse.Namespace) -> int:
     seen = soak(options.repository, options.minutes, options.releases)
-    output = options.output.with_name("soak.csv")
+    output = options.output / "soak.csv"
     with atomic_path(output) as partial:
         partial.write_text(seen.as_csv())
     print(seen.as_text())

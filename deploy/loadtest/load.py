@@ -9,8 +9,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -92,13 +92,30 @@ def measure_load(
     Raises:
         alexnet_client.AlexNetError: the server does not start or answer, or the generator is at its limits.
     """
-    started: AbstractContextManager[Any] = (
-        nullcontext() if url else LocalServer(repository, use_free_ports=True, work=repository.parent / "triton")
-    )
-    with started as server, tqdm(desc="load", unit="run", file=sys.stderr) as bar:
-        asked, metrics = (url, metrics) if url else (server.grpc_url, server.metrics_url)
-        loads = [_measure(asked, metrics, model, p99, seconds, processes, bar) for model in models]
+    with running(url, repository, metrics) as (asked, counted), tqdm(desc="load", unit="run", file=sys.stderr) as bar:
+        loads = [_measure(asked, counted, model, p99, seconds, processes, bar) for model in models]
         return loads, describe(asked, models, started=not url)
+
+
+@contextmanager
+def running(url: str | None, repository: Path, metrics: str | None = None) -> Iterator[tuple[str, str | None]]:
+    """A server that runs, or one that is started on ``repository`` meanwhile: ``host:port``, and its metrics' URL.
+
+    Raises:
+        alexnet_client.AlexNetError: it does not start.
+    """
+    if url:
+        yield url, metrics
+        return
+    with LocalServer(repository, use_free_ports=True, work=repository.parent / "triton") as server:
+        yield server.grpc_url, server.metrics_url
+
+
+def images_for(model: str) -> list[bytes | NDArray[np.uint8]]:
+    """:data:`IMAGES` photographs as files, or pixels, as a model takes them; always the same."""
+    if model == ENSEMBLE:
+        return [photograph(WIDTH - 8 * number) for number in range(IMAGES)]
+    return list(np.random.default_rng(0).integers(0, 256, (IMAGES, *IMAGE.shape), np.uint8))
 
 
 def _measure(
@@ -106,38 +123,82 @@ def _measure(
 ) -> Load:
     if metrics:
         count(metrics)  # an address that is wrong is told now
-    images: list[bytes | NDArray[np.uint8]] = (
-        [photograph(WIDTH - 8 * number) for number in range(IMAGES)]
-        if model == ENSEMBLE
-        else list(np.random.default_rng(0).integers(0, 256, (IMAGES, *IMAGE.shape), np.uint8))
-    )
+    images = images_for(model)
     load = workload(model, images)
-    alone = _alone(url, model, images[0])
-    target = max(p99, ALONE * alone)
-    seeds = iter(range(1, 10_000))
-
-    def send(due: NDArray[np.float64]) -> Outcome:
-        before = metrics and _counted(metrics)
-        outcome = offer(url, load, due, PATIENCE * target, processes=processes)
-        after = metrics and _counted(metrics)
-        return replace(outcome, server=between(before, after)) if before and after else outcome
-
-    def run(rate: float) -> Outcome:
-        long = max(seconds, 1.05 * FEWEST / rate)
-        return send(arrivals(steady(rate, long), seed=next(seeds)))
 
     def heard(each: Run) -> None:
         bar.update()
         bar.set_postfix_str(f"{model} {each.rate:.0f}/s {'kept' if each.verdict.kept else 'not kept'}")
 
-    first = 0.5 / alone
-    offer(url, load, arrivals(steady(first, WARM_UP)), PATIENCE * target)
-    found = search(run, target, first, heard)
+    alone, found = find_rate(url, load, images[0], p99, seconds, heard, processes, metrics)
     if not found.rate:
         return Load(load, alone, found, None, None)
-    beyond = send(arrivals(steady(TOO_MUCH * found.rate, seconds)))
+    due = arrivals(steady(TOO_MUCH * found.rate, seconds))
+    beyond = _send(url, load, due, found.p99, processes, metrics)
     callers = max(1, round(TOO_MUCH * found.rate * alone))
     return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds))
+
+
+def find_rate(
+    url: str,
+    load: Workload,
+    image: bytes | NDArray[np.uint8],
+    p99: float,
+    seconds: float,
+    heard: Callable[[Run], None],
+    processes: int = 1,
+    metrics: str | None = None,
+) -> tuple[float, Search]:
+    """The highest rate that keeps the target; or :data:`ALONE` times what one request alone takes, if that is more.
+
+    Args:
+        image: of the one request alone.
+        p99: seconds.
+        heard: told each run when it has ended.
+
+    Returns:
+        seconds that one request alone takes, and what was found.
+
+    Raises:
+        alexnet_client.AlexNetError: the server does not answer, or the generator is at its limits.
+    """
+    alone = time_alone(url, load.model, image)
+    target = max(p99, ALONE * alone)
+    first = 0.5 / alone
+    warm(url, load, first)
+    return alone, search(runs(url, load, target, seconds, processes, metrics), target, first, heard)
+
+
+def warm(url: str, load: Workload, rate: float) -> None:
+    """Offer a rate for :data:`WARM_UP` seconds, which does not count."""
+    offer(url, load, arrivals(steady(rate, WARM_UP)), PATIENCE)
+
+
+def runs(
+    url: str, load: Workload, target: float, seconds: float, processes: int = 1, metrics: str | None = None
+) -> Callable[[float], Outcome]:
+    """What offers a rate to a server, long enough for a 99th percentile; no two runs are alike.
+
+    Args:
+        target: seconds of the 99th percentile.
+        seconds: a run, at least.
+    """
+    seeds = iter(range(1, 10_000))
+
+    def run(rate: float) -> Outcome:
+        long = max(seconds, 1.05 * FEWEST / rate)
+        return _send(url, load, arrivals(steady(rate, long), seed=next(seeds)), target, processes, metrics)
+
+    return run
+
+
+def _send(
+    url: str, load: Workload, due: NDArray[np.float64], target: float, processes: int, metrics: str | None
+) -> Outcome:
+    before = metrics and _counted(metrics)
+    outcome = offer(url, load, due, PATIENCE * target, processes=processes)
+    after = metrics and _counted(metrics)
+    return replace(outcome, server=between(before, after)) if before and after else outcome
 
 
 def _counted(metrics: str) -> Counted | None:
@@ -147,7 +208,12 @@ def _counted(metrics: str) -> Counted | None:
     return None
 
 
-def _alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
+def time_alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
+    """Seconds that one request takes when there is no other: the median.
+
+    Raises:
+        alexnet_client.AlexNetError: the server does not answer.
+    """
     took = []
     with AlexNetClient(url, model, timeout=60) as client:
         for _ in range(2 * TRIES):

@@ -47,7 +47,15 @@ class Search:
         return [run for run in self.runs if run.confirms and run.rate == self.rate]
 
 
-def search(offer: Callable[[float], Outcome], p99: float, first: float, heard: Callable[[Run], None]) -> Search:
+def search(
+    offer: Callable[[float], Outcome],
+    p99: float,
+    first: float,
+    heard: Callable[[Run], None],
+    *,
+    close: float = CLOSE,
+    repeats: int = REPEATS,
+) -> Search:
     """Double the rate until the target is missed, narrow it down, and run it again.
 
     Args:
@@ -55,6 +63,8 @@ def search(offer: Callable[[float], Outcome], p99: float, first: float, heard: C
         p99: seconds.
         first: rate to begin with.
         heard: told each run when it has ended.
+        close: as :data:`CLOSE`.
+        repeats: runs that confirm it.
 
     Raises:
         LoadTestError: runs are invalid, so the generator is at its limits before the server.
@@ -72,11 +82,11 @@ def search(offer: Callable[[float], Outcome], p99: float, first: float, heard: C
         raise LoadTestError(f"at {rate:.0f} requests a second, {MOMENTS} times in a row: {run.verdict}")
 
     low, high = _bracket(keeps, first)
-    while low and high / low > CLOSE:
+    while low and high / low > close:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if keeps(middle) else (low, middle)
     for _ in range(PATIENCE if low else 0):
-        if all(keeps(low, confirms=True) for _ in range(REPEATS)):
+        if all(keeps(low, confirms=True) for _ in range(repeats)):
             return Search(p99, runs, low)
         low *= LOWER
     return Search(p99, runs, 0.0)

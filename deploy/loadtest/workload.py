@@ -17,6 +17,7 @@ from deploy.loadtest.loadtest_error import LoadTestError
 OUTPUTS = {
     "classify": (Wanted(PROBABILITIES, class_count=5),),
     "embed": (Wanted(EMBEDDING),),
+    "probabilities": (Wanted(PROBABILITIES),),
     "both": (Wanted(PROBABILITIES), Wanted(EMBEDDING)),
 }
 #: What a bad file begins like: enough of a JPEG to be taken for one.

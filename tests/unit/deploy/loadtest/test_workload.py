@@ -50,7 +50,7 @@ def test_batches_are_whole() -> None:
     ("options", "message"),
     [
         ({"batch": 13}, "got 12 images for requests of 13"),
-        ({"outputs": "all"}, "want one of classify, embed, both"),
+        ({"outputs": "all"}, "want one of classify, embed, probabilities, both"),
         ({"bad": 1.0}, "bad is 1.0"),
         ({"bad": 0.1}, "alexnet_int8 is sent pixels"),
     ],
