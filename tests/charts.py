@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,15 @@ def render(values: Path, *settings: str) -> list[dict[str, Any]]:
     Args:
         settings: further ``key=value``.
     """
+    return [manifest for manifest in yaml.load_all(_rendered(values, settings), yaml.CSafeLoader) if manifest]
+
+
+@cache
+def _rendered(values: Path, settings: tuple[str, ...]) -> str:
     more = [argument for setting in settings for argument in ("--set", setting)]
     done = helm("template", "alexnet", CHART, "--namespace", "serving", "--values", values, *more)
     assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return done.stdout
 
 
 def of_kind(manifests: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:

@@ -61,6 +61,8 @@ ORDER = (
     "test_resume.py",
     "test_bench.py",
     "...",
+    "test_gateway.py",
+    "test_observability.py",
     "test_precisions.py",
     "test_supervisor.py",
     "test_releases.py",

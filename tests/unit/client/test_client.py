@@ -95,11 +95,11 @@ def test_none_at_all_is_none_at_all(server: FakeTriton, client: AlexNetClient) -
     assert not server.calls
 
 
-def test_ten_thousand_and_one_images_in_one_call(make: Make, server: FakeTriton) -> None:
+def test_a_thousand_and_one_images_in_one_call(make: Make, server: FakeTriton) -> None:
     """More than any batch: the client splits them."""
     with make(server.url, timeout=30) as client:
-        got = client.classify([SMALL_FILE] * 10_001, top_k=1)
-    assert len(got) == 10_001
+        got = client.classify([SMALL_FILE] * 1001, top_k=1)
+    assert len(got) == 1001
     assert len({predictions[0] for predictions in got}) == 1
     sizes = [request.inputs[0].shape[0] for request in server.requests]
     assert max(sizes) == IMAGES_A_REQUEST <= MAX_BATCH

@@ -22,15 +22,10 @@ def server(capacity: float = 200.0, noise: float = 0.05, seed: int = 0) -> LoadR
 
 
 @pytest.mark.parametrize(
-    ("new", "verdict"),
-    [
-        (server(seed=1), NOISE),
-        (server(150.0, seed=4), REGRESSION),
-        (server(270.0, seed=5), IMPROVEMENT),
-    ],
+    ("capacity", "seed", "verdict"), [(200.0, 1, NOISE), (150.0, 4, REGRESSION), (270.0, 5, IMPROVEMENT)]
 )
-def test_what_is_beyond_noise_is_told_from_what_is_not(new: LoadReport, verdict: str) -> None:
-    (change,) = compare(server(), new)
+def test_what_is_beyond_noise_is_told_from_what_is_not(capacity: float, seed: int, verdict: str) -> None:
+    (change,) = compare(server(), server(capacity, seed=seed))
     assert change.verdict == verdict, change
     assert change.low < change.ratio < change.high
     assert verdict in str(change)

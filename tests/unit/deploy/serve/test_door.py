@@ -134,9 +134,8 @@ def request(shape: Sequence[int] = (1, 224, 224, 3), raw: bytes = b"pixels", **f
 
 def repeated(field: str, count: int) -> bytes:
     message = service_pb2.ModelInferRequest()
-    for _ in range(count):
-        getattr(message, field).add(name="n")
-    return message.SerializeToString()
+    getattr(message, field).add(name="n")
+    return message.SerializeToString() * count  # a message after the other is their sum
 
 
 def typed() -> bytes:
