@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -18,15 +19,20 @@ from tests.conftest import ROOT, environment
 
 
 class Pod:
-    """A Deployment's container as a process of this machine: what is mounted in it lies in folders here."""
+    """A container of a Deployment or Job as a process of this machine: what is mounted in it lies in folders here."""
 
-    def __init__(self, manifest: dict[str, Any], volumes: Path) -> None:
+    def __init__(
+        self, manifest: dict[str, Any], volumes: Path, url: str = "", annotations: dict[str, str] | None = None
+    ) -> None:
         """Name it.
 
         Args:
-            manifest: the Deployment.
+            manifest: the Deployment or Job.
             volumes: a folder with one for each that the container mounts.
+            url: asked in place of a name that only a cluster knows.
+            annotations: of the pod.
         """
+        self._url, self._annotations = url, annotations or {}
         self.spec = manifest["spec"]["template"]["spec"]
         (self.container,) = self.spec["containers"]
         self._mounts = {
@@ -44,13 +50,25 @@ class Pod:
         return text
 
     def _command(self, words: list[str]) -> list[str]:
+        """As the kubelet makes it: ``$(NAME)`` is the container's variable."""
         assert words[0] == "python"
-        return [sys.executable, *map(self.here, words[1:])]
+        said = [re.sub(r"\$\((\w+)\)", lambda name: self._said[name[1]], word) for word in words[1:]]
+        asked = [f"--url={self._url}" if self._url and word.startswith("--url=") else word for word in said]
+        return [sys.executable, *map(self.here, asked)]
+
+    @property
+    def _said(self) -> dict[str, str]:
+        return {entry["name"]: self.here(self._value(entry)) for entry in self.container.get("env", [])}
+
+    def _value(self, entry: dict[str, Any]) -> str:
+        if "value" in entry:
+            return str(entry["value"])
+        (name,) = re.findall(r"^metadata\.annotations\['(.+)'\]$", entry["valueFrom"]["fieldRef"]["fieldPath"])
+        return self._annotations[name]
 
     @property
     def _environment(self) -> dict[str, str]:
-        said = {entry["name"]: self.here(entry["value"]) for entry in self.container.get("env", [])}
-        return environment() | said
+        return environment() | self._said
 
     def start(self, stdout: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Its main process."""

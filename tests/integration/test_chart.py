@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from alexnet_client import AlexNetClient
 from alexnet_client.contract import IMAGE
 from deploy.serve import processes
 from deploy.serve.ports import free_ports
+from deploy.serve.server import LocalServer
 from tests.certificates import Certificates
 from tests.charts import CHART, of_kind, render
 from tests.pods import Pod
@@ -65,3 +68,28 @@ def test_the_rendered_pod_serves_and_its_probes_tell_the_truth(int8_repository: 
             np.testing.assert_array_equal(client.embed(PICTURE), right)
         family = process.children(recursive=True)
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_bulk_job_embeds_each_file_once_whatever_is_killed(
+    server: LocalServer, folder: Path, tmp_path: Path
+) -> None:
+    """Its three pods one after the other, the first of them killed and started again."""
+    job = of_kind(render(CHART / "ci" / "bulk-values.yaml", "tls.secretName=", "bulk.inFlight=1"), "Job")
+    assert job["spec"]["completions"] == 3
+    shutil.copytree(folder / "test", tmp_path / "input" / "2012")
+    output = tmp_path / "output"
+
+    def pod(index: int) -> subprocess.Popen[bytes]:
+        annotations = {"batch.kubernetes.io/job-completion-index": str(index)}
+        return Pod(job, tmp_path, server.grpc_url, annotations).start()
+
+    with pod(0) as killed:
+        wait_until(lambda: any(output.glob("vectors-0.npy.part/*.jsonl")), "the first shard's beginning")
+        killed.kill()
+    for index in range(3):
+        with pod(index) as process:
+            assert process.wait(PATIENCE) == 0
+    rows = [json.loads(line)["file"] for index in range(3) for line in (output / f"vectors-{index}.npy.jsonl").open()]
+    wanted = [str(path.relative_to(tmp_path / "input" / "2012")) for path in (tmp_path / "input").rglob("*.png")]
+    assert sorted(rows) == sorted(wanted)
+    assert sum(len(np.load(output / f"vectors-{index}.npy")) for index in range(3)) == len(wanted)

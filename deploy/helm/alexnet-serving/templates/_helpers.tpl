@@ -7,14 +7,12 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "testSelector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}-test
+{{- /* Of a part beside the servers: list . "prober". */ -}}
+{{- define "part" -}}
+{{- with index . 0 -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-{{ index $ 1 }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
-
-{{- define "proberSelector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}-prober
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
 {{- end }}
 
 {{- define "labels" -}}
@@ -51,15 +49,40 @@ seccompProfile:
 {{- /* What export publish wrote. */ -}}
 {{- define "modelsVolume" -}}
 name: models
-{{- if and .Values.models.persistentVolumeClaim .Values.models.image }}
-{{- fail "models: want persistentVolumeClaim or image, got both" }}
-{{- else if .Values.models.persistentVolumeClaim }}
+{{- with .Values.models }}
+{{- if gt (len (compact (list .persistentVolumeClaim .image .fetch.image))) 1 }}
+{{- fail "models: want one of persistentVolumeClaim, image and fetch, got several" }}
+{{- else if .persistentVolumeClaim }}
 persistentVolumeClaim:
-  claimName: {{ .Values.models.persistentVolumeClaim }}
+  claimName: {{ .persistentVolumeClaim }}
   readOnly: true
-{{- else }}
+{{- else if .image }}
 image:
-  reference: {{ required "models: want persistentVolumeClaim or image: where `python -m export publish` wrote the repository" .Values.models.image }}
+  reference: {{ .image }}
+{{- else if .fetch.image }}
+emptyDir: {}
+{{- else }}
+{{- fail "models: want persistentVolumeClaim, image or fetch: where `python -m export publish` wrote the repository" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Fills the volume of models before anything starts. */ -}}
+{{- define "fetchModels" -}}
+{{- with .Values.models.fetch -}}
+name: fetch-models
+image: {{ .image }}
+command: {{- toYaml .command | nindent 2 }}
+{{- with .envFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
+resources: {{- toYaml .resources | nindent 2 }}
+securityContext: {{- include "containerSecurityContext" $ | nindent 2 }}
+volumeMounts:
+  - name: models
+    mountPath: /models
+  - name: tmp
+    mountPath: /tmp
 {{- end }}
 {{- end }}
 
@@ -74,6 +97,43 @@ exec:
     - --timeout={{ .Values.probes.timeoutSeconds }}
 # Python takes a moment of it.
 timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
+{{- end }}
+
+{{- /* Whom callers ask, in JSON: the gateway where there is one, and all replicas in turn otherwise. */ -}}
+{{- define "asked" -}}
+{{- $name := include "name" . -}}
+{{- $asked := dict "service" $name "port" .Values.server.grpcPort "tls" .Values.tls -}}
+{{- $_ := set $asked "target" (printf "dns:///%s-headless.%s:%v" $name .Release.Namespace .Values.server.grpcPort) -}}
+{{- $_ := set $asked "selector" (include "selector" .) -}}
+{{- if .Values.gateway.enabled -}}
+{{- $service := printf "%s-gateway" $name -}}
+{{- $asked = dict "service" $service "port" .Values.gateway.grpcPort "tls" .Values.gateway.tls -}}
+{{- $_ := set $asked "target" (printf "%s.%s:%v" $service .Release.Namespace .Values.gateway.grpcPort) -}}
+{{- $_ := set $asked "selector" (include "part" (list . "gateway")) -}}
+{{- end -}}
+{{- toJson $asked -}}
+{{- end }}
+
+{{- /* Peers of a NetworkPolicy: who asks by values of this chart. */ -}}
+{{- define "ownCallers" -}}
+{{- range $part := list "test" (ternary "prober" "" .Values.prober.enabled) (ternary "bulk" "" .Values.bulk.enabled) | compact }}
+- podSelector:
+    matchLabels: {{- include "part" (list $ $part) | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- /* Of a part that asks: whom, and the cluster's DNS. */ -}}
+{{- define "egressToAsked" -}}
+{{- $asked := include "asked" . | fromJson -}}
+- ports:
+    - port: {{ $asked.port }}
+  to:
+    - podSelector:
+        matchLabels: {{- $asked.selector | nindent 10 }}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+  to: {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
 {{- end }}
 
 {{- /* Of `tls`, for what asks under it. */ -}}
@@ -96,13 +156,8 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- end }}
 {{- end }}
 
-{{- define "gateway.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}-gateway
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
-
 {{- define "gateway.labels" -}}
-{{ include "gateway.selector" . }}
+{{ include "part" (list . "gateway") }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}

@@ -84,7 +84,7 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
         ("sharedMemory=5q", "sharedMemory"),
         ("image.digest=sha256:1", "digest"),
         ("tls.secretName=alexnet-tls", "tls: want serverName, a name in the certificate"),
-        ("models.image=registry.example/models:1", "want persistentVolumeClaim or image, got both"),
+        ("models.image=registry.example/models:1", "want one of persistentVolumeClaim, image and fetch, got several"),
         ("models.persistentVolumeClaim=", "where `python -m export publish` wrote the repository"),
         ("autoscaling.max=3", "additional properties 'max' not allowed"),
         ("autoscaling.waitMilliseconds=0", "waitMilliseconds"),
@@ -200,3 +200,37 @@ def test_the_autoscaler_alone_says_how_many_replicas_there_are() -> None:
     assert (wait["metadata"]["threshold"], busy["metadata"]["threshold"]) == ("50", "0.7")
     # A mean is not divided by the replicas, as KEDA would otherwise.
     assert wait["metricType"] == busy["metricType"] == "Value"
+
+
+def peers(manifests: list[dict[str, Any]], name: str, port: str) -> list[str]:
+    """Who gets to a port by a NetworkPolicy, of this chart's own."""
+    policies = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"}
+    (rule,) = [each for each in policies[name]["ingress"] if each["ports"] == [{"port": port}]]
+    return [
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for peer in rule["from"] if peer["podSelector"]
+    ]
+
+
+def test_what_asks_goes_through_the_gateway_where_there_is_one() -> None:
+    asks = ["alexnet-serving-test", "alexnet-serving-prober", "alexnet-serving-bulk"]
+    on = ("prober.enabled=true", "bulk.enabled=true", "bulk.input=photographs", "bulk.output=vectors")
+    without, behind = render(CLAIM, *on), render(CHART / "ci" / "gateway-values.yaml", *on)
+    assert peers(without, "alexnet-alexnet-serving", "grpc") == asks
+    assert peers(behind, "alexnet-alexnet-serving", "grpc") == ["alexnet-serving-gateway"]
+    assert peers(behind, "alexnet-alexnet-serving-gateway", "grpc") == asks
+    for manifests, target in (
+        (without, "dns:///alexnet-alexnet-serving-headless.serving:8001"),
+        (behind, "alexnet-alexnet-serving-gateway.serving:8001"),
+    ):
+        asked = [each for pod in pods(manifests) for each in pod["containers"][0].get("args", []) if "--url=" in each]
+        assert f"--url={target}" in asked
+        assert len(asked) == 3
+
+
+def test_models_are_fetched_before_anything_starts() -> None:
+    manifests = render(CHART / "ci" / "fetch-values.yaml")
+    server = next(pods(manifests))
+    (fetch,) = server["initContainers"]
+    assert fetch["command"][-1] == "/models/live/"
+    assert {"name": "models", "emptyDir": {}} in server["volumes"]
+    assert "--traces=http://collector.monitoring:4318/v1/traces" in server["containers"][0]["args"]
