@@ -17,6 +17,10 @@ class ServerError(AlexNetError):
     """A server that does not start, or died for good."""
 
 
+class DiedStarting(ServerError):
+    """A tritonserver that ended before it answered."""
+
+
 def spawn(
     command: list[str], log_file: Path, at_parents_death: signal.Signals, environment: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:

@@ -19,7 +19,7 @@ from deploy.serve import processes
 from deploy.serve.flags import Options, command
 from deploy.serve.installation import Installation
 from deploy.serve.probe import Probe
-from deploy.serve.process import ServerError, TritonProcess
+from deploy.serve.process import DiedStarting, ServerError, TritonProcess
 from deploy.serve.pulse import Pulse
 from deploy.serve.repository import Checked
 from deploy.serve.selection import Selected, select
@@ -228,7 +228,7 @@ class Room:
     def _until(self, deadline: float, condition: Callable[[], bool], what: str) -> None:
         while not condition():
             if self._process is None or not self._process.alive:
-                raise ServerError(f"tritonserver ended while starting: see {self.log_file}")
+                raise DiedStarting(f"tritonserver ended while starting: see {self.log_file}")
             if time.monotonic() > deadline:
                 raise ServerError(f"{what} after {self._times.start:g} s: see {self.log_file}")
             if self._stopping.wait(0.05):

@@ -23,7 +23,7 @@ from deploy.serve.guardian import Guardian
 from deploy.serve.installation import find
 from deploy.serve.log import bound_log
 from deploy.serve.ports import Ports, free_ports
-from deploy.serve.process import ServerError
+from deploy.serve.process import DiedStarting, ServerError
 from deploy.serve.repository import check
 from deploy.serve.room import Room, Trouble
 from deploy.serve.times import Times
@@ -33,6 +33,8 @@ from deploy.serve.watch import Watcher
 log = logging.getLogger("deploy.serve")
 
 WORK = Path("build/triton")
+#: Attempts at a first tritonserver; later ones are as many as it takes.
+STARTS = 3
 
 
 class LocalServer:
@@ -142,8 +144,7 @@ class LocalServer:
                 self.tls.check()
             self._guardian = Guardian(self._prefix, self.log_file)
             self._make_folder()
-            room = self._new_room(self.repository)
-            room.start()
+            room = self._first_room()
             self._room, self._served = room, frozenset(room.models)
             self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http, tls=self.tls)
             self._door.lead_to(room.sockets, self._times.door)
@@ -154,6 +155,20 @@ class LocalServer:
         self._watcher = Watcher(self, self._times, self._stopping)
         self._watcher.start()
         return self
+
+    def _first_room(self) -> Room:
+        """Started; Triton 24.10 dies of a lock now and then while it starts on processors that are full."""
+        for left in reversed(range(STARTS)):
+            room = self._new_room(self.repository)
+            try:
+                room.start()
+            except DiedStarting as error:
+                if not left:
+                    raise
+                log.warning("%s; starting another", error)
+            else:
+                break
+        return room
 
     def stop(self) -> None:
         """Stop the server; afterwards no process, port or shared memory of it is left. Again is harmless."""

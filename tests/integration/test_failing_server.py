@@ -45,6 +45,17 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(
     assert server.pid is None
 
 
+def test_one_that_dies_while_it_starts_is_followed_by_another(
+    int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = find(tmp_path / "work").binary
+    standing_in(monkeypatch, tmp_path, f'mkdir {tmp_path}/died 2>/dev/null && kill -ABRT $$; exec {binary} "$@"')
+    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
+        assert server.models
+        assert not server.refused
+    assert (tmp_path / "died").is_dir()
+
+
 def test_a_server_that_never_answers_is_given_up(
     int8_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,8 @@ RECORDED = [
     if "record" in rule
 ]
 NETWORK = "alexnet_int8"
-#: More than the door lets in: what is answered in half a second, and 96 at least.
-CALLERS = 400
+#: More than the door lets in, which is 96 at least and what is answered in half a second.
+CALLERS = 200
 
 
 @dataclass(frozen=True)
