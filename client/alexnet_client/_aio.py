@@ -161,7 +161,7 @@ class AsyncAlexNetClient:
         images = await asyncio.to_thread(as_list, images) if aside else as_list(images)
         exchanges = self._core.exchanges(images, outputs, deadline)
         if len(images) == 1 and not aside:
-            return [await self._run(steps) for steps in exchanges]
+            return [await self._run(next(exchanges))]
         under_way: deque[asyncio.Task[Answered]] = deque()
         answers = []
         try:

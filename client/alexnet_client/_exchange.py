@@ -50,7 +50,7 @@ class Deadline:
 
     def allows(self, seconds: float) -> bool:
         """Whether there is time for another attempt after so many seconds."""
-        return self.left is None or seconds < self.left
+        return self._at is None or self._clock() + seconds < self._at
 
 
 class Send(NamedTuple):
@@ -100,10 +100,14 @@ def exchange(
         RequestError: what the last attempt met.
     """
     if telemetry is None:
-        return (yield from _attempts(options, request, request_id, deadline, budget, SILENT))
+        return _attempts(options, request, request_id, deadline, budget, SILENT)
     observer = telemetry.observe(request_id, len(request.places))
+    return _observed(_attempts(options, request, request_id, deadline, budget, observer), observer)
+
+
+def _observed(attempts: Steps[Answered], observer: Observer) -> Steps[Answered]:
     try:
-        answered = yield from _attempts(options, request, request_id, deadline, budget, observer)
+        answered = yield from attempts
     except BaseException as error:  # also when nobody asks for the next step any more
         observer.ended(error)
         raise

@@ -37,9 +37,9 @@ def as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
     Raises:
         InvalidRequest: it is neither.
     """
-    if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)) or _is_file(images):
-        return [images]
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        return [images]
+    if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)) or _is_file(images):
         return [images]
     try:
         return list(images)
