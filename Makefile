@@ -33,7 +33,7 @@ check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, o
 
 test: $(TOOLS) $(BIN)/perf_analyzer $(BIN)/chromium ## run every test, with coverage
 	rm -f .coverage .coverage.*
-	coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20
+	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q
 	coverage report
 
