@@ -86,13 +86,17 @@ from_debian() {
     install -m 755 "${@/#/$folder/}" "$(dirname "$(command -v python)")"
 }
 
-# Debian's Chromium, in which tests open pages.
+# Chromium, in which tests open pages: the one that is there, or Debian's. Ubuntu's package is a snap, which a container cannot have.
 chromium() {
-    local as_root=()
-    ((EUID == 0)) || as_root=(sudo -n)
-    [[ -x /usr/bin/chromium ]] || { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
-    ln -sf /usr/bin/chromium "$(dirname "$(command -v python)")/chromium"
+    local found as_root=()
+    found=$(PATH=/usr/bin:/usr/local/bin:/snap/bin type -P chromium google-chrome | head -n 1 || true)
+    if [[ -z $found ]]; then
+        ((EUID == 0)) || as_root=(sudo -n)
+        "${as_root[@]}" apt-get update -qq
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+        found=/usr/bin/chromium
+    fi
+    ln -sf "$found" "$(dirname "$(command -v python)")/chromium"
 }
 
 "$1"
