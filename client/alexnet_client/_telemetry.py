@@ -102,9 +102,7 @@ class Observer:
     def ended(self, error: BaseException | None) -> None:
         """That was its last."""
         if self._families is not None:
-            outcome = (
-                "ok" if error is None else "called off" if isinstance(error, GeneratorExit) else type(error).__name__
-            )
+            outcome = _outcome(error)
             self._families[CLIENT_IN_FLIGHT].labels(self._model).dec()
             self._families[CLIENT_REQUESTS_TOTAL].labels(self._model, outcome).inc()
             if error is None:

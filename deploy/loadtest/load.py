@@ -163,10 +163,15 @@ def find_rate(
         alexnet_client.AlexNetError: the server does not answer, or the generator is at its limits.
     """
     alone = time_alone(url, load.model, image)
-    target = max(p99, ALONE * alone)
+    target = target_of(p99, alone)
     first = 0.5 / alone
     warm(url, load, first)
     return alone, search(runs(url, load, target, seconds, processes, metrics), target, first, heard)
+
+
+def target_of(p99: float, alone: float) -> float:
+    """The target in seconds: what is wanted, or :data:`ALONE` times what one request alone takes, if that is more."""
+    return max(p99, ALONE * alone)
 
 
 def warm(url: str, load: Workload, rate: float) -> None:

@@ -18,7 +18,7 @@ from deploy.sizing.service import Service
 from deploy.sizing.sizing_error import SizingError
 
 
-class Replica:
+class _Replica:
     """Two instances that take turns: see :mod:`deploy.sizing.batch_queue`."""
 
     def __init__(self, environment: simpy.Environment, service: Service, latencies: list[tuple[float, float]]) -> None:
@@ -84,7 +84,7 @@ def replay(
     if replicas < 1 or choices < 1:
         raise SizingError(f"got {replicas} replicas and {choices} choices: want both above 0")
     environment, latencies = simpy.Environment(), list[tuple[float, float]]()
-    served = [Replica(environment, service, latencies) for _ in range(replicas)]
+    served = [_Replica(environment, service, latencies) for _ in range(replicas)]
     drawn = np.random.default_rng(seed + 1).integers(0, replicas, (len(due), choices)).tolist()
 
     def arrive() -> simpy.events.ProcessGenerator:

@@ -19,7 +19,7 @@ from alexnet_client.files import file_errors
 from alexnet_client.outputs import Outputs
 from deploy.loadtest.configure.candidate import Candidate, configured, published
 from deploy.loadtest.configure.trial import Choice, Trial
-from deploy.loadtest.load import ALONE, images_for, runs, time_alone, warm
+from deploy.loadtest.load import images_for, runs, target_of, time_alone, warm
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome
 from deploy.loadtest.search import CLOSE, Run, search
@@ -99,7 +99,7 @@ def configure(
     with _served(folder, config, present.candidate, repository) as url:
         answers = _ask(url, model, images)
         alone = time_alone(url, model, images[0])
-        target = max(p99, ALONE * alone)
+        target = target_of(p99, alone)
         present.rates.append(_rate(url, load, target, 0.5 / alone, effort, _telling(present, heard)))
     if not present.rate:
         raise LoadTestError(
