@@ -57,7 +57,7 @@ class Gateway:
         self.ports = ports
         #: What it writes.
         self.log = folder / "log"
-        self._pod = Pod(of_kind(manifests, "Deployment", "gateway"), folder)
+        self._pod = Pod(of_kind(manifests, "Deployment", "gateway"), folder, container="gateway")
         self._process: subprocess.Popen[bytes] | None = None
         configuration = folder / "configuration"
         configuration.mkdir(parents=True)

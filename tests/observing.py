@@ -24,6 +24,12 @@ FOLDER = ROOT / "deploy" / "observability"
 RULES = CHART / "files" / "rules.yaml"
 
 
+def recorded() -> list[str]:
+    """What the rules record."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule["record"] for group in groups for rule in group["rules"] if "record" in rule]
+
+
 @contextmanager
 def running(binary: str, folder: Path, *arguments: str) -> Iterator[None]:
     """A program that the Makefile installs beside Python, until the block ends."""
@@ -48,7 +54,12 @@ class Prometheus:
     """The repository's configuration and rules, but in a hurry, and an alert's first sight is enough."""
 
     def __init__(
-        self, folder: Path, targets: dict[str, Sequence[str]], alertmanager: str | None = None, every: str = "1s"
+        self,
+        folder: Path,
+        targets: dict[str, Sequence[str]],
+        alertmanager: str | None = None,
+        every: str = "1s",
+        labels: dict[str, dict[str, str]] | None = None,
     ) -> None:
         """Write its configuration.
 
@@ -56,6 +67,7 @@ class Prometheus:
             targets: job -> addresses; others have none.
             alertmanager: its address.
             every: how often it looks, and evaluates.
+            labels: address -> labels that its metrics get, as the operator gives them by a pod's.
         """
         folder.mkdir()
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
@@ -68,23 +80,27 @@ class Prometheus:
         (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
         config["rule_files"] = ["rules.yaml"]
         for job in config["scrape_configs"]:
-            job["static_configs"] = [{"targets": list(targets.get(job["job_name"], ()))}]
+            job["static_configs"] = [
+                {"targets": [target], "labels": (labels or {}).get(target, {})}
+                for target in targets.get(job["job_name"], ())
+            ]
         told = [alertmanager] if alertmanager else []
         config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": told}]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._folder = folder
-        self._url = f"127.0.0.1:{free_ports().http}"
+        #: Its address.
+        self.url = f"127.0.0.1:{free_ports().http}"
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Until the block ends."""
-        options = (f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address={self._url}")
+        options = (f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address={self.url}")
         with running("prometheus", self._folder, f"--config.file={self._folder / 'prometheus.yml'}", *options):
             yield
 
     def ask(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an expression now; none while it does not answer."""
-        answer = _ask(f"http://{self._url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
+        answer = _ask(f"http://{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
         return answer["data"]["result"] if answer else []
 
 

@@ -22,7 +22,12 @@ class Pod:
     """A container of a Deployment or Job as a process of this machine: what is mounted in it lies in folders here."""
 
     def __init__(
-        self, manifest: dict[str, Any], volumes: Path, url: str = "", annotations: dict[str, str] | None = None
+        self,
+        manifest: dict[str, Any],
+        volumes: Path,
+        url: str = "",
+        annotations: dict[str, str] | None = None,
+        container: str | None = None,
     ) -> None:
         """Name it.
 
@@ -31,10 +36,11 @@ class Pod:
             volumes: a folder with one for each that the container mounts.
             url: asked in place of a name that only a cluster knows.
             annotations: of the pod.
+            container: which of several.
         """
         self._url, self._annotations = url, annotations or {}
         self.spec = manifest["spec"]["template"]["spec"]
-        (self.container,) = self.spec["containers"]
+        (self.container,) = [each for each in self.spec["containers"] if container in (None, each["name"])]
         self._mounts = {
             mount["mountPath"]: volumes / mount["name"]
             for mount in self.container["volumeMounts"]

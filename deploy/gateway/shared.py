@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
+from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE, TRACK
 from alexnet_client.files import atomic_path
-from deploy.serve.envoy import CONNECTION_WINDOW, HEALTH, METHODS, SERVICE, STREAM_WINDOW
+from deploy.gateway.canary import PERCENT
+from deploy.serve.envoy import CONNECTION_WINDOW, HEALTH, INFER, METHODS, SERVICE, STREAM_WINDOW
 
 FILE = Path(__file__).parents[1] / "helm" / "alexnet-serving" / "files" / "shared.json"
 
@@ -19,7 +20,10 @@ def shared() -> str:
     """The file's text."""
     said = {
         "calls": [f"{SERVICE}/{method}" for method in METHODS],
+        "infer": INFER,
         "health": HEALTH,
+        "track": TRACK,
+        "canaryPercent": PERCENT,
         "maxRequestBytes": MAX_REQUEST_BYTES,
         "streamWindow": STREAM_WINDOW,
         "connectionWindow": CONNECTION_WINDOW,

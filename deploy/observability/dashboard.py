@@ -108,6 +108,33 @@ ROWS: dict[str, Sequence[tuple[str, str, Queries]]] = {
             {"{{model}}": "alexnet:embedding_drift:deviations1h"},
         ),
     ),
+    "Canary": (
+        ("Inferences that it is given, a second", "reqps", {"{{canary}}": "alexnet:canary_calls:rate1m"}),
+        (
+            "Lost, or lost to another attempt",
+            "percentunit",
+            {"canary": "alexnet:canary_failed:ratio_rate1m", "beside it": "alexnet:canary_beside_failed:ratio_rate1m"},
+        ),
+        ("Latency at the gateway, p90", "s", {"{{envoy_cluster_name}}": "alexnet:canary_latency_seconds:p90_1m"}),
+        (
+            "Distance of its classes: population stability index",
+            "short",
+            {"{{model}}": "alexnet:canary_drift:psi5m", "{{model}}, by chance": "alexnet:canary_drift_by_chance:psi5m"},
+        ),
+        (
+            "Shares of classes",
+            "percentunit",
+            {
+                "{{model}} {{class}}, canary": "alexnet:canary_class:ratio5m",
+                "{{model}} {{class}}, beside it": "alexnet:canary_beside_class:ratio5m",
+            },
+        ),
+        (
+            "Length of its embeddings, over those beside it",
+            "short",
+            {"{{model}}": "alexnet:canary_embedding:ratio5m"},
+        ),
+    ),
     "Servers": (
         ("Alerts", "short", {"{{alertname}} {{model}}": 'ALERTS{alertname=~"AlexNet.+", alertstate="firing"}'}),
         (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alexnet_client.files import atomic_path
 from deploy.serve.admission import Admission, Look
-from deploy.serve.envoy import bootstrap, endpoints
+from deploy.serve.envoy import MENDING, bootstrap, endpoints
 from deploy.serve.installation import envoy
 from deploy.serve.ports import Ports
 from deploy.serve.process import ServerError, spawn
@@ -51,6 +51,7 @@ class Door:
         self._version = 0
         self._leads_to: Sockets | None = None
         self._admission = Admission()
+        self._mending = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,6 +84,7 @@ class Door:
             self._tls.write(self._folder)
         self._write()
         self._admission = Admission()
+        self._mending = False
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
         self._process = spawn([*command, "--log-level", "warning"], self._log_file, signal.SIGKILL)
         deadline = time.monotonic() + timeout
@@ -114,6 +116,11 @@ class Door:
         counts = self._counts("|".join(COUNTERS))
         if counts and self._admission.follow(Look(now, *(counts.get(counter, 0) for counter in COUNTERS))):
             self._ask(f"/runtime_modify?{LIMIT}={self._admission.limit}", "POST")
+
+    def tell(self, *, mending: bool) -> None:
+        """Have those who ask whether it is ready told so, or not. Again is harmless."""
+        if mending != self._mending and self._ask(f"/runtime_modify?{MENDING}={100 * mending}", "POST"):
+            self._mending = mending
 
     def close(self) -> None:
         """End it. Again is harmless."""

@@ -43,6 +43,8 @@ MANY = 1 << 16
 #: A caller that gives up early resets its request, as an attack on HTTP/2 does (CVE-2023-44487), for which Envoy closes
 #: the connection, and behind a proxy everybody's. What is behind it is bounded otherwise.
 RUNTIME = {"overload.premature_reset_total_stream_count": 100_000}
+#: In percent, 0 or 100: whether who asks for readiness is told that something is being mended.
+MENDING = "mending.percent"
 CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH, infer=INFER)
 _TYPE = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPE}.extensions.filters.http"
@@ -58,6 +60,7 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     """
     calls = [f"{SERVICE}/{method}" for method in METHODS]
     grpc_routes: list[dict[str, Any]] = [
+        *(_while_mending(match) for match in ({"path": f"{SERVICE}/ServerReady"}, {"prefix": HEALTH})),
         *({"match": {"path": call}, "route": _route("grpc", work=call == INFER)} for call in calls),
         {"match": {"prefix": HEALTH}, "route": _route("grpc")},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
@@ -72,9 +75,11 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
         _listener("metrics", ports, "HTTP1", metrics_routes),
     ]
     if http_too:
-        listeners.append(
-            _listener("http", ports, "HTTP1", [{"match": {"prefix": "/v2"}, "route": _route("http", work=True)}])
-        )
+        http_routes = [
+            _while_mending({"path": "/v2/health/ready"}),
+            {"match": {"prefix": "/v2"}, "route": _route("http", work=True)},
+        ]
+        listeners.append(_listener("http", ports, "HTTP1", http_routes))
     return {
         "node": {"id": "door", "cluster": "alexnet"},
         "admin": {"address": {"pipe": {**_admin(folder), "mode": 0o600}}},
@@ -163,6 +168,13 @@ def _route(cluster: str, *, work: bool = False) -> dict[str, Any]:
     retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
     priority = "DEFAULT" if work else "HIGH"
     return {"cluster": cluster, "timeout": "0s", "priority": priority, "retry_policy": retry}
+
+
+def _while_mending(match: dict[str, Any]) -> dict[str, Any]:
+    """Not ready, for as long as :data:`MENDING` says so. Triton itself says that it is, whatever its backends do."""
+    chosen = {"default_value": {"numerator": 0}, "runtime_key": MENDING}
+    said = {"status": 503, "body": {"inline_string": "a process of this server has failed and is being replaced"}}
+    return {"match": {**match, "runtime_fraction": chosen}, "direct_response": said}
 
 
 def _admin(folder: Path) -> dict[str, Any]:

@@ -56,6 +56,14 @@ class Probe:
         except InferenceServerException:
             return False
 
+    def ready(self, timeout: float = 1.0) -> bool:
+        """Whether the server says that it is ready; of one that is being mended, the door says that it is not.
+
+        Raises:
+            InferenceServerException: it does not answer, or says why.
+        """
+        return bool(self._client.is_server_ready(client_timeout=timeout))
+
     def states(self, timeout: float = 5.0) -> dict[str, tuple[str, str]]:
         """Model -> state (READY, UNAVAILABLE, LOADING...) and reason, of its newest version."""
         index = self._client.get_model_repository_index(client_timeout=timeout)
@@ -142,6 +150,8 @@ def check(url: str, timeout: float, *, live: bool = False, tls: TLS | None = Non
             raise NotReady(f"no server answers at {url} within {timeout:g} s")
         if live:
             return ()
+        if not probe.ready(left()):
+            raise NotReady(f"the server at {url} says that it is not ready")
         models = tuple(name for name, (state, _) in probe.states(left()).items() if state == "READY" and name in MODELS)
         if not models:
             raise NotReady(f"the server at {url} has no model that is ready")

@@ -213,13 +213,16 @@ class LocalServer:
     def adjust(self) -> None:
         """Let in what is answered in good time, and keep the log within its bound."""
         if self._door is not None:
+            self._door.tell(mending=False)
             self._door.adjust()
         bound_log(self.log_file)
 
     def silence(self, trouble: Trouble) -> None:
-        """Kill who must not speak again, before anything is waited for."""
+        """Kill who must not speak again, before anything is waited for; from now on the server is not ready."""
         for process in trouble.culprits:
             processes.kill(process)
+        if self._door is not None:
+            self._door.tell(mending=True)
 
     def replace(self) -> None:
         """Put a sound tritonserver in the present one's place, and a door before it.

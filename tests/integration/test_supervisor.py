@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient, AlexNetError, Prediction, UnknownModel
 from deploy.serve import processes
 from deploy.serve.ports import Ports, PortTaken
+from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError
 from deploy.serve.repository import RepositoryError
 from deploy.serve.server import LocalServer
@@ -52,6 +54,17 @@ def answers_files(server: LocalServer, images: ImageSet) -> bool:
             return bool(top1(client, images.file(0)))
     except AlexNetError:
         return False
+
+
+def ready(server: LocalServer) -> bool:
+    """What it says of itself, without an inference."""
+    probe = Probe(server.grpc_url)
+    try:
+        return probe.ready()
+    except InferenceServerException:
+        return False
+    finally:
+        probe.close()
 
 
 def flip(path: Path) -> None:
@@ -130,6 +143,8 @@ def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(
             stub, _ = [pid for pid, model in processes.stubs(server.pid).items() if model == "alexnet_int8"]
             os.kill(stub, signal.SIGKILL)  # one of the two; it may hold the turn
             killed = time.monotonic()
+            # However the other one answers.
+            wait_until(lambda: not ready(server), "readiness to be denied")
             failures, answers = 0, 0
             while answers < 20:
                 assert time.monotonic() - killed < PATIENCE
@@ -143,6 +158,7 @@ def test_a_killed_backend_process_comes_back_and_nothing_is_answered_wrongly(
                     threading.Event().wait(0.05)
             assert stub not in processes.stubs(server.pid)
         wait_until(lambda: answers_files(server, test_images), "the ensemble on top of it")
+        wait_until(lambda: ready(server), "readiness")
         prefixes = server._room.prefix, f"{processes.PREFIX}{server.pid}-"
         assert processes.lock_file(server.pid, "alexnet_int8").exists()
     assert all(nothing_left(prefix) for prefix in prefixes)

@@ -22,10 +22,48 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- define "labelsOfPart" -}}
+{{ include "part" . }}
+{{- with index . 0 }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+{{- end }}
+
 {{- define "image" -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
 {{- end -}}
+{{- end }}
+
+{{- /* The servers, in JSON: the release that is served, and the one that is tried beside it. */ -}}
+{{- define "tracks" -}}
+{{- $stable := dict "track" "stable" "suffix" "" "selector" (include "selector" . | fromYaml) -}}
+{{- $_ := set $stable "labels" (include "labels" . | fromYaml) -}}
+{{- $_ := set $stable "models" .Values.models -}}
+{{- $_ := set $stable "key" "models" -}}
+{{- $_ := set $stable "replicas" .Values.replicas -}}
+{{- $tracks := list $stable -}}
+{{- if .Values.canary.enabled -}}
+{{- $canary := dict "track" "canary" "suffix" "-canary" "selector" (include "part" (list . "canary") | fromYaml) -}}
+{{- $_ := set $canary "labels" (merge (dict "canary" (include "canary.id" .)) (include "labelsOfPart" (list . "canary") | fromYaml)) -}}
+{{- $_ := set $canary "models" .Values.canary.models -}}
+{{- $_ := set $canary "key" "canary.models" -}}
+{{- $_ := set $canary "replicas" .Values.canary.replicas -}}
+{{- $tracks = append $tracks $canary -}}
+{{- end -}}
+{{- toJson $tracks -}}
+{{- end }}
+
+{{- /* The same models are the same canary, whenever they are tried: what ended it once ends it again. */ -}}
+{{- define "canary.id" -}}
+{{- toJson .Values.canary.models | sha256sum | trunc 10 -}}
+{{- end }}
+
+{{- /* Whose addresses are the ready pods': list . "-canary". */ -}}
+{{- define "headless" -}}
+{{- with index . 0 }}{{ include "name" . }}{{ index $ 1 }}-headless.{{ .Release.Namespace }}.svc{{ end -}}
 {{- end }}
 
 {{- /* What no container here may do: the "restricted" Pod Security Standard, and no writing to its own image. */ -}}
@@ -46,12 +84,13 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{- /* What export publish wrote. */ -}}
+{{- /* What export publish wrote: list .Values.models "models". */ -}}
 {{- define "modelsVolume" -}}
+{{- $key := index . 1 -}}
 name: models
-{{- with .Values.models }}
+{{- with index . 0 }}
 {{- if gt (len (compact (list .persistentVolumeClaim .image .fetch.image))) 1 }}
-{{- fail "models: want one of persistentVolumeClaim, image and fetch, got several" }}
+{{- fail (printf "%s: want one of persistentVolumeClaim, image and fetch, got several" $key) }}
 {{- else if .persistentVolumeClaim }}
 persistentVolumeClaim:
   claimName: {{ .persistentVolumeClaim }}
@@ -62,14 +101,13 @@ image:
 {{- else if .fetch.image }}
 emptyDir: {}
 {{- else }}
-{{- fail "models: want persistentVolumeClaim, image or fetch: where `python -m export publish` wrote the repository" }}
+{{- fail (printf "%s: want persistentVolumeClaim, image or fetch: where `python -m export publish` wrote the repository" $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- /* Fills the volume of models before anything starts. */ -}}
+{{- /* Fills the volume of models before anything starts: of a map like `models.fetch`. */ -}}
 {{- define "fetchModels" -}}
-{{- with .Values.models.fetch -}}
 name: fetch-models
 image: {{ .image }}
 command: {{- toYaml .command | nindent 2 }}
@@ -83,7 +121,6 @@ volumeMounts:
     mountPath: /models
   - name: tmp
     mountPath: /tmp
-{{- end }}
 {{- end }}
 
 {{- /* Where the probe asks. */ -}}
@@ -156,16 +193,11 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- end }}
 {{- end }}
 
-{{- define "gateway.labels" -}}
-{{ include "part" (list . "gateway") }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
-{{- end }}
-
-{{- /* Of a call that is passed on. */ -}}
+{{- /* Of a call that is passed on to a cluster: list . "replicas". */ -}}
 {{- define "gateway.route" -}}
-cluster: replicas
+{{- $cluster := index . 1 -}}
+{{- with index . 0 -}}
+cluster: {{ $cluster }}
 # A deadline is the client's, up to this; who has none gets it.
 timeout: 0s
 max_stream_duration: {max_stream_duration: {{ .Values.gateway.longest }}, grpc_timeout_header_max: {{ .Values.gateway.longest }}}
@@ -181,8 +213,17 @@ retry_policy:
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
   host_selection_retry_max_attempts: 10
+  {{- if eq $cluster "canary" }}
+  # What the canary loses, the replicas are asked.
+  retry_priority:
+    name: envoy.retry_priorities.previous_priorities
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
+      update_frequency: 1
+  {{- end }}
 # A slow one goes on, beside another attempt.
 hedge_policy: {hedge_on_per_try_timeout: true}
+{{- end }}
 {{- end }}
 
 {{- /* A bucket of tokens for each client, who is known by certificate or address. */ -}}

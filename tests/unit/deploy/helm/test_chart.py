@@ -99,6 +99,16 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
             "autoscaling.enabled=true,monitoring.enabled=true,autoscaling.minReplicas=11",
             "minReplicas 11 over maxReplicas 10",
         ),
+        ("canary.enabled=true", "canary: want gateway.enabled, which gives it its share, and monitoring.enabled"),
+        (
+            "canary.enabled=true,gateway.enabled=true,monitoring.enabled=true,canary.prometheus=http://prometheus:9090",
+            "canary.models: want persistentVolumeClaim, image or fetch",
+        ),
+        (
+            "canary.enabled=true,gateway.enabled=true,monitoring.enabled=true,canary.models.image=registry.example/models:2",
+            "canary: want prometheus, where the rules are evaluated",
+        ),
+        ("canary.steps={10,101}", "canary/steps/1"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(setting: str, message: str) -> None:
@@ -234,3 +244,27 @@ def test_models_are_fetched_before_anything_starts() -> None:
     assert fetch["command"][-1] == "/models/live/"
     assert {"name": "models", "emptyDir": {}} in server["volumes"]
     assert "--traces=http://collector.monitoring:4318/v1/traces" in server["containers"][0]["args"]
+
+
+def test_a_canary_is_reached_by_the_gateway_alone_and_has_a_name_of_its_models() -> None:
+    values = CHART / "ci" / "canary-values.yaml"
+    manifests, other = render(values), render(values, "canary.models.path=releases/8")
+    servers = [of_kind(each, "Deployment", "canary") for each in (manifests, other)]
+    names = [server["spec"]["template"]["metadata"]["labels"]["canary"] for server in servers]
+    assert names[0] != names[1]
+    assert servers[0]["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"].endswith("-next")
+    for manifest, name in zip((manifests, other), names, strict=True):
+        gateway = of_kind(manifest, "Deployment", "gateway")["spec"]["template"]
+        assert gateway["metadata"]["labels"]["canary"] == name
+        (sharer,) = [each for each in gateway["spec"]["containers"] if each["name"] == "canary"]
+        assert f"--canary={name}" in sharer["args"]
+    labels = servers[0]["spec"]["template"]["metadata"]["labels"]
+    for service in (each for each in manifests if each["kind"] == "Service"):
+        takes = service["spec"]["selector"].items() <= labels.items()
+        assert takes == service["metadata"]["name"].endswith("canary-headless")
+    assert peers(manifests, "alexnet-alexnet-serving-canary", "grpc") == ["alexnet-serving-gateway"]
+    monitor = of_kind(manifests, "PodMonitor", "alexnet-alexnet-serving")["spec"]
+    assert monitor["podTargetLabels"] == ["track", "canary"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    prober = of_kind(manifests, "Deployment", "prober")["spec"]["template"]["spec"]["containers"][0]
+    assert "--track=stable" in prober["args"]

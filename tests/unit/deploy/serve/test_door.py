@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
 from deploy.serve.admission import LEAST
 from deploy.serve.door import Door
-from deploy.serve.envoy import DOOR_METRICS, INFER, METHODS, NOT_ELSEWHERE, SERVICE, bootstrap
+from deploy.serve.envoy import DOOR_METRICS, HEALTH, INFER, METHODS, NOT_ELSEWHERE, SERVICE, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
@@ -48,6 +48,16 @@ def test_what_a_client_may_call_is_listed_and_all_else_is_refused() -> None:
     assert set(METHODS) <= called
     assert not called & set(CLOSED)
     assert (last["match"], last["direct_response"]) == ({"prefix": "/"}, {"status": 403})
+
+
+def test_who_asks_for_readiness_is_told_no_while_something_is_mended_and_an_inference_goes_on() -> None:
+    told = [
+        route["match"]
+        for route in routes(bootstrap(PORTS, Path("/door"), http_too=True), "grpc")
+        if "runtime_fraction" in route["match"]
+    ]
+    assert [match.get("path", match.get("prefix")) for match in told] == [f"{SERVICE}/ServerReady", HEALTH]
+    assert all(match["runtime_fraction"]["default_value"] == {"numerator": 0} for match in told)
 
 
 def test_http_has_a_listener_only_if_it_is_asked_for() -> None:
