@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bench, _bulk, _completion
 from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
-from alexnet_client.command import run
+from alexnet_client.command import add_metadata, run
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, SERVED_MODELS
 
 #: Of work that nobody waits for: seconds a request; and a server may be away for half a minute.
@@ -107,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
         seconds = BULK_TIMEOUT if command is embed else DEFAULT_TIMEOUT
         what = "a request of up to 32 images" if command is embed else "in all"
         command.add_argument("--timeout", type=float, default=seconds, help=f"seconds {what} (%(default)s)")
+        add_metadata(command)
     return root
 
 
@@ -118,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "health":
-        with AlexNetClient(options.url, timeout=options.timeout, **_identity()) as client:
+        with AlexNetClient(options.url, timeout=options.timeout, **_along(options)) as client:
             health = client.health(infer=options.infer)
         if options.json:
             print(json.dumps(asdict(health)))
@@ -129,7 +130,7 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"answered: {', '.join(health.answered) or 'none'}")
         return 0 if health.ok else 3
     if options.command == "models":
-        with AlexNetClient(options.url, timeout=options.timeout, **_identity()) as client:
+        with AlexNetClient(options.url, timeout=options.timeout, **_along(options)) as client:
             for model in client.models():
                 print(json.dumps(asdict(model)) if options.json else _state(model))
         return 0
@@ -140,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "completion":
         print(_completion.script(parser(), options.shell))
         return 0
-    with AlexNetClient(options.url, options.model, options.timeout, **_identity()) as client:
+    with AlexNetClient(options.url, options.model, options.timeout, **_along(options)) as client:
         for path, predictions in zip(options.images, client.classify(options.images, options.top_k), strict=True):
             if options.json:
                 print(json.dumps({"image": path, "predictions": [asdict(p) for p in predictions]}))
@@ -153,7 +154,7 @@ def _embed(options: argparse.Namespace) -> int:
     if bool(options.images) == bool(options.input):
         raise InvalidRequest("want image files, or --input with a folder of them")
     source = _bulk.find(options.input, options.shard) if options.input else _bulk.Source(Path(), options.images)
-    with AlexNetClient(options.url, options.model, options.timeout, retry=PATIENT, **_identity()) as client:
+    with AlexNetClient(options.url, options.model, options.timeout, retry=PATIENT, **_along(options)) as client:
         summary = _bulk.embed(client, source, options.output, options.in_flight)
     print(f"{options.output}: float32[{summary.rows}, {EMBEDDING.shape[0]}]")
     if summary.resumed:
@@ -166,7 +167,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     once = Retry(attempts=1)
-    with AlexNetClient(options.url, options.model, options.timeout, retry=once, **_identity()) as client:
+    with AlexNetClient(options.url, options.model, options.timeout, retry=once, **_along(options)) as client:
         seen = _bench.bench(
             client, options.seconds, concurrency=options.concurrency, rate=options.rate, images=options.images
         )
@@ -179,9 +180,10 @@ def _state(model: ModelState) -> str:
     return f"{model.name:16} {model.version:>4}  {model.state}{reason}"
 
 
-def _identity() -> dict[str, Any]:
-    """From the environment: an argument could be read in the list of processes."""
-    return {"tls": TLS.from_environment(), "token": os.environ.get("ALEXNET_TOKEN") or None}
+def _along(options: argparse.Namespace) -> dict[str, Any]:
+    """Who asks is from the environment: an argument could be read in the list of processes."""
+    identity = {"tls": TLS.from_environment(), "token": os.environ.get("ALEXNET_TOKEN") or None}
+    return {**identity, "metadata": dict(options.metadata)}
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -26,3 +27,17 @@ def run(name: str, body: Callable[[], int], interrupted: str = "interrupted") ->
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
+
+
+def add_metadata(parser: argparse.ArgumentParser) -> None:
+    """``--metadata KEY=VALUE``, any number of times: ``metadata``, a list of pairs."""
+    parser.add_argument(
+        "--metadata", action="append", type=_pair, default=[], metavar="KEY=VALUE", help="sent along with each call"
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"got {text!r}, want KEY=VALUE")
+    return key, value

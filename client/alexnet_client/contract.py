@@ -50,9 +50,8 @@ REFUSED_IMAGES: Final = "images that cannot be used: "
 OVERLOADED: Final = "too much to do"
 #: How the refusal of a request of more bytes begins. gRPC's status for it is UNKNOWN, as Envoy has no other.
 TOO_LARGE: Final = "a request has at most"
-#: Metadata by which a caller chooses, where a gateway tries a release (canary) beside another.
+#: Metadata by which a caller chooses, where a gateway tries a release beside another: ``stable`` or ``canary``.
 TRACK: Final = "alexnet-track"
-TRACKS: Final = ("stable", "canary")
 #: That it is too much for now, and Triton's own words for it.
 OVERLOAD_SIGNS: Final = (OVERLOADED, "maximum queue size", "Request timeout expired")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from alexnet_client import TLS, AlexNetClient, AlexNetError, Retry
-from alexnet_client.command import run
-from alexnet_client.contract import DEFAULT_MODEL, PROBE_ID, SERVED_MODELS, TRACK, TRACKS
+from alexnet_client.command import add_metadata, run
+from alexnet_client.contract import DEFAULT_MODEL, PROBE_ID, SERVED_MODELS
 from deploy.prober.expected import Expected, of_artefact, of_release
 from deploy.prober.metrics import Metrics
 from deploy.prober.prober import Prober
@@ -57,9 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds a probe may take (%(default)s)")
     parser.add_argument("--host", default=HOST, help="address of the metrics (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port of the metrics, 0 for any (%(default)s)")
-    parser.add_argument(
-        "--track", choices=TRACKS, help="which of two releases, where a gateway tries one beside another"
-    )
+    add_metadata(parser)
     options = parser.parse_args(arguments)
     if options.interval <= 0:
         parser.error(f"got --interval {options.interval:g}, want more than 0 seconds")
@@ -82,7 +80,7 @@ def _probe(options: argparse.Namespace, stopping: threading.Event) -> int:
         options.timeout,
         retry=Retry(attempts=1),  # what a caller without patience sees
         tls=TLS.from_environment(),
-        metadata={TRACK: options.track} if options.track else None,
+        metadata=dict(options.metadata),
         token=os.environ.get("ALEXNET_TOKEN") or None,
         registry=registry,
         id_prefix=PROBE_ID,

@@ -62,6 +62,17 @@ def test_every_command_prints_what_it_was_asked(server: FakeTriton, files: list[
     assert json.loads(capsys.readouterr().out.splitlines()[0])["name"] == "alexnet"
 
 
+def test_metadata_goes_along(server: FakeTriton, files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["--metadata", "alexnet-track=canary", "--metadata", "trace=a=b"]
+    assert main(["classify", "--url", server.url, *told, str(files[0])]) == 0
+    assert server.metadata[-1].items() >= {"alexnet-track": "canary", "trace": "a=b"}.items()
+    assert main(["classify", "--url", server.url, "--metadata", "Track=a", str(files[0])]) == 2
+    assert "metadata has the key 'Track'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["classify", "--metadata", "track", str(files[0])])
+    assert "got 'track', want KEY=VALUE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

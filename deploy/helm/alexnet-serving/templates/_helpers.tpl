@@ -151,6 +151,13 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- toJson $asked -}}
 {{- end }}
 
+{{- /* An argument of what is to ask one release alone, while another is tried beside it. */ -}}
+{{- define "stableOnly" -}}
+{{- if .Values.canary.enabled -}}
+- --metadata={{ (.Files.Get "files/shared.json" | fromJson).track }}=stable
+{{- end }}
+{{- end }}
+
 {{- /* Peers of a NetworkPolicy: who asks by values of this chart. */ -}}
 {{- define "ownCallers" -}}
 {{- range $part := list "test" (ternary "prober" "" .Values.prober.enabled) (ternary "bulk" "" .Values.bulk.enabled) | compact }}

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from alexnet_client.contract import TRACK
 from deploy.serve.ports import Ports
 from deploy.serve.times import Times
 from tests.charts import CHART, VALUES, helm, of_kind, render
@@ -266,5 +267,7 @@ def test_a_canary_is_reached_by_the_gateway_alone_and_has_a_name_of_its_models()
     monitor = of_kind(manifests, "PodMonitor", "alexnet-alexnet-serving")["spec"]
     assert monitor["podTargetLabels"] == ["track", "canary"]
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
-    prober = of_kind(manifests, "Deployment", "prober")["spec"]["template"]["spec"]["containers"][0]
-    assert "--track=stable" in prober["args"]
+    settings = ("bulk.enabled=true", "bulk.input=photographs", "bulk.output=vectors")
+    for kind, name in (("Deployment", "prober"), ("Job", "")):
+        pod = of_kind(render(values, *settings), kind, name)["spec"]["template"]["spec"]
+        assert f"--metadata={TRACK}=stable" in pod["containers"][0]["args"]
