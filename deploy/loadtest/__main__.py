@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from alexnet_client import TLS
 from alexnet_client.command import run
 from alexnet_client.contract import SERVED_MODELS, precision_model
 from alexnet_client.files import atomic_path
-from deploy.loadtest import caller, comparison, faults, load, load_report, report
-from deploy.loadtest.bench import measure_all
+from deploy.loadtest import caller, comparison, load, load_report
 from deploy.loadtest.configure import command as configure
+from deploy.loadtest.load_report import LoadReport
 from deploy.loadtest.loadgen import command as loadgen
 from deploy.loadtest.overload import as_table, measure_overload
-from deploy.loadtest.page import write_page
-from deploy.loadtest.soak import soak
+from deploy.serve.probe import wait_until_ready
 
 BUILD = Path("build")
 #: What a command does, and what it returns: the exit status.
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=load.SECONDS, help="a run, at least (%(default)s)")
     made.add_argument("--processes", type=int, default=1, help="of the generator (%(default)s)")
     made.add_argument("--metrics", metavar="URL", help="of the metrics of --url")
+    made.add_argument("--rate", type=float, help="only whether so many requests a second are kept; nothing is searched")
+    made.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for --url to be ready (%(default)s)")
+    made.add_argument("--no-page", action="store_true", help="the report alone; `page` makes one of it later")
     page = add("page", _page, "the page of load's reports again")
     page.add_argument("reports", nargs="+", type=Path, metavar="JSON", help="what load wrote")
     compare = add("compare", _compare, "whether a server has become slower, by two of load's reports")
@@ -78,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# What an image of the server lacks, ONNX Runtime or matplotlib, is imported by the commands that need it.
+
+
 def _bench(options: argparse.Namespace) -> int:
+    from deploy.loadtest import report  # noqa: PLC0415
+    from deploy.loadtest.bench import measure_all  # noqa: PLC0415
+
     figures = measure_all(options.repository, options.artefacts, options.rounds, options.seconds)
     output = options.output / "report.json"
     with atomic_path(output) as partial:
@@ -94,6 +103,8 @@ def _caller(options: argparse.Namespace) -> int:
 
 
 def _faults(options: argparse.Namespace) -> int:
+    from deploy.loadtest import faults  # noqa: PLC0415
+
     outcomes = faults.campaign(options.repository, options.rounds)
     print(faults.as_table(outcomes))
     return 0 if all(outcome.kept for outcome in outcomes) else 1
@@ -101,23 +112,43 @@ def _faults(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     p99, url, metrics = options.p99 / 1000, options.url, options.metrics
+    tls = TLS.from_environment() if url else None
+    if url and options.wait:
+        wait_until_ready(url, options.wait, tls)
     loads, server = load.measure_load(
-        url, options.repository, options.models, p99, options.seconds, options.processes, metrics
+        url,
+        options.repository,
+        options.models,
+        p99,
+        options.seconds,
+        options.processes,
+        metrics,
+        rate=options.rate,
+        tls=tls,
     )
     output = options.output / "load.json"
     report_of_load = load.as_report(loads, server)
     load_report.write(report_of_load, output)
-    write_page([report_of_load], [], output.with_suffix(".html"))
     print(load.as_text(loads))
-    print(f"\nevery run: {output}\nas a page: {output.with_suffix('.html')}")
+    print(f"\nevery run: {output}")
+    if not options.no_page:
+        print(f"as a page: {_write_page([report_of_load], [], output.with_suffix('.html'))}")
     return 0 if all(each.found.rate for each in loads) else 1
 
 
 def _page(options: argparse.Namespace) -> int:
     for path in options.reports:
-        write_page([load_report.read(path)], [], path.with_suffix(".html"))
-        print(path.with_suffix(".html"))
+        print(_write_page([load_report.read(path)], [], path.with_suffix(".html")))
     return 0
+
+
+def _write_page(
+    reports: Sequence[LoadReport], names: Sequence[str], path: Path, verdict: Sequence[str] = (), table: str = ""
+) -> Path:
+    from deploy.loadtest.page import write_page  # noqa: PLC0415
+
+    write_page(reports, names, path, verdict, table)
+    return path
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -125,7 +156,7 @@ def _compare(options: argparse.Namespace) -> int:
     old, new = map(load_report.read, reports)
     changes = comparison.compare(old, new, anyway=options.anyway)
     table, page = comparison.as_table(changes), options.new.with_name("compare.html")
-    write_page([old, new], [str(path) for path in reports], page, [str(change) for change in changes], table)
+    _write_page([old, new], [str(path) for path in reports], page, [str(change) for change in changes], table)
     print(table)
     print(f"\nside by side: {page}")
     return 1 if any(change.verdict == comparison.REGRESSION for change in changes) else 0
@@ -149,6 +180,8 @@ def _overload(options: argparse.Namespace) -> int:
 
 
 def _soak(options: argparse.Namespace) -> int:
+    from deploy.loadtest.soak import soak  # noqa: PLC0415
+
     seen = soak(options.repository, options.minutes, options.releases)
     output = options.output / "soak.csv"
     with atomic_path(output) as partial:

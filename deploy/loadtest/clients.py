@@ -9,19 +9,26 @@ from contextlib import ExitStack, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client import AlexNetClient
+from alexnet_client import TLS, AlexNetClient
 from deploy.loadtest.idle import Idle
 from deploy.loadtest.measurement import EACH_ITS_CLIENT, ONE_CLIENT, Measurement, latencies
 
 
 def measure_clients(
-    url: str, model: str, threads: int, seconds: float, image: bytes | NDArray[np.uint8], what: str = EACH_ITS_CLIENT
+    url: str,
+    model: str,
+    threads: int,
+    seconds: float,
+    image: bytes | NDArray[np.uint8],
+    what: str = EACH_ITS_CLIENT,
+    tls: TLS | None = None,
 ) -> Measurement:
     """So many threads, each embedding one image after the other for so many seconds, after one that does not count.
 
     Args:
         image: a file, or pixels ``uint8[H, W, 3]``.
         what: :data:`ONE_CLIENT` for all threads, or else one each.
+        tls: who the server must be; None is plain text.
 
     Raises:
         alexnet_client.AlexNetError: the server did not answer.
@@ -44,7 +51,7 @@ def measure_clients(
 
     with ExitStack() as stack:
         made = [
-            stack.enter_context(AlexNetClient(url, model, timeout=60))
+            stack.enter_context(AlexNetClient(url, model, timeout=60, tls=tls))
             for _ in range(1 if what == ONE_CLIENT else threads)
         ]
         workers = [

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ import psutil
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alexnet_client import AlexNetClient
+from alexnet_client import TLS, AlexNetClient
 from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
 from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.clients import measure_clients
@@ -32,7 +32,7 @@ from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome, offer
 from deploy.loadtest.photograph import WIDTH, photograph
 from deploy.loadtest.processor import processor_name
-from deploy.loadtest.search import Run, Search, search
+from deploy.loadtest.search import Run, Search, confirm, search
 from deploy.loadtest.served import describe
 from deploy.loadtest.server_time import Counted, between, count
 from deploy.loadtest.verdict import FEWEST, drift, judge
@@ -79,6 +79,9 @@ def measure_load(
     seconds: float,
     processes: int,
     metrics: str | None = None,
+    *,
+    rate: float | None = None,
+    tls: TLS | None = None,
 ) -> tuple[list[Load], Server]:
     """Search for each model's rate, and ask the server what it is.
 
@@ -88,13 +91,15 @@ def measure_load(
         p99: seconds.
         seconds: a run, at least; longer where 500 requests take longer.
         processes: of the generator.
+        rate: requests a second that are to be kept: nothing is searched for, nor more than that offered.
+        tls: who the server at ``url`` must be; None is plain text.
 
     Raises:
         alexnet_client.AlexNetError: the server does not start or answer, or the generator is at its limits.
     """
     with running(url, repository, metrics) as (asked, counted), tqdm(desc="load", unit="run", file=sys.stderr) as bar:
-        loads = [_measure(asked, counted, model, p99, seconds, processes, bar) for model in models]
-        return loads, describe(asked, models, started=not url)
+        loads = [_measure(asked, counted, model, p99, seconds, processes, bar, rate, tls) for model in models]
+        return loads, describe(asked, models, started=not url, tls=tls)
 
 
 @contextmanager
@@ -119,7 +124,15 @@ def images_for(model: str) -> list[bytes | NDArray[np.uint8]]:
 
 
 def _measure(
-    url: str, metrics: str | None, model: str, p99: float, seconds: float, processes: int, bar: tqdm[Any]
+    url: str,
+    metrics: str | None,
+    model: str,
+    p99: float,
+    seconds: float,
+    processes: int,
+    bar: tqdm[Any],
+    rate: float | None,
+    tls: TLS | None,
 ) -> Load:
     if metrics:
         count(metrics)  # an address that is wrong is told now
@@ -130,13 +143,13 @@ def _measure(
         bar.update()
         bar.set_postfix_str(f"{model} {each.rate:.0f}/s {'kept' if each.verdict.kept else 'not kept'}")
 
-    alone, found = find_rate(url, load, images[0], p99, seconds, heard, processes, metrics)
-    if not found.rate:
+    alone, found = find_rate(url, load, images[0], p99, seconds, heard, processes, metrics, rate=rate, tls=tls)
+    if rate or not found.rate:
         return Load(load, alone, found, None, None)
     due = arrivals(steady(TOO_MUCH * found.rate, seconds))
-    beyond = _send(url, load, due, found.p99, processes, metrics)
+    beyond = _send(url, load, due, found.p99, processes, metrics, tls)
     callers = max(1, round(TOO_MUCH * found.rate * alone))
-    return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds))
+    return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds, tls))
 
 
 def find_rate(
@@ -148,6 +161,9 @@ def find_rate(
     heard: Callable[[Run], None],
     processes: int = 1,
     metrics: str | None = None,
+    *,
+    rate: float | None = None,
+    tls: TLS | None = None,
 ) -> tuple[float, Search]:
     """The highest rate that keeps the target; or :data:`ALONE` times what one request alone takes, if that is more.
 
@@ -155,6 +171,7 @@ def find_rate(
         image: of the one request alone.
         p99: seconds.
         heard: told each run when it has ended.
+        rate: the only one that is tried; None searches.
 
     Returns:
         seconds that one request alone takes, and what was found.
@@ -162,11 +179,12 @@ def find_rate(
     Raises:
         alexnet_client.AlexNetError: the server does not answer, or the generator is at its limits.
     """
-    alone = time_alone(url, load.model, image)
+    alone = time_alone(url, load.model, image, tls)
     target = target_of(p99, alone)
-    first = 0.5 / alone
-    warm(url, load, first)
-    return alone, search(runs(url, load, target, seconds, processes, metrics), target, first, heard)
+    first = rate or 0.5 / alone
+    warm(url, load, first, tls)
+    offered = runs(url, load, target, seconds, processes, metrics, tls)
+    return alone, confirm(offered, target, rate, heard) if rate else search(offered, target, first, heard)
 
 
 def target_of(p99: float, alone: float) -> float:
@@ -174,13 +192,19 @@ def target_of(p99: float, alone: float) -> float:
     return max(p99, ALONE * alone)
 
 
-def warm(url: str, load: Workload, rate: float) -> None:
+def warm(url: str, load: Workload, rate: float, tls: TLS | None = None) -> None:
     """Offer a rate for :data:`WARM_UP` seconds, which does not count."""
-    offer(url, load, arrivals(steady(rate, WARM_UP)), PATIENCE)
+    offer(url, load, arrivals(steady(rate, WARM_UP)), PATIENCE, tls=tls)
 
 
 def runs(
-    url: str, load: Workload, target: float, seconds: float, processes: int = 1, metrics: str | None = None
+    url: str,
+    load: Workload,
+    target: float,
+    seconds: float,
+    processes: int = 1,
+    metrics: str | None = None,
+    tls: TLS | None = None,
 ) -> Callable[[float], Outcome]:
     """What offers a rate to a server, long enough for a 99th percentile; no two runs are alike.
 
@@ -192,16 +216,22 @@ def runs(
 
     def run(rate: float) -> Outcome:
         long = max(seconds, 1.05 * FEWEST / rate)
-        return _send(url, load, arrivals(steady(rate, long), seed=next(seeds)), target, processes, metrics)
+        return _send(url, load, arrivals(steady(rate, long), seed=next(seeds)), target, processes, metrics, tls)
 
     return run
 
 
 def _send(
-    url: str, load: Workload, due: NDArray[np.float64], target: float, processes: int, metrics: str | None
+    url: str,
+    load: Workload,
+    due: NDArray[np.float64],
+    target: float,
+    processes: int,
+    metrics: str | None,
+    tls: TLS | None,
 ) -> Outcome:
     before = metrics and _counted(metrics)
-    outcome = offer(url, load, due, PATIENCE * target, processes=processes)
+    outcome = offer(url, load, due, PATIENCE * target, processes=processes, tls=tls)
     after = metrics and _counted(metrics)
     return replace(outcome, server=between(before, after)) if before and after else outcome
 
@@ -213,14 +243,14 @@ def _counted(metrics: str) -> Counted | None:
     return None
 
 
-def time_alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
+def time_alone(url: str, model: str, image: bytes | NDArray[np.uint8], tls: TLS | None = None) -> float:
     """Seconds that one request takes when there is no other: the median.
 
     Raises:
         alexnet_client.AlexNetError: the server does not answer.
     """
     took = []
-    with AlexNetClient(url, model, timeout=60) as client:
+    with AlexNetClient(url, model, timeout=60, tls=tls) as client:
         for _ in range(2 * TRIES):
             before = time.perf_counter()
             client.embed(image)
@@ -228,9 +258,11 @@ def time_alone(url: str, model: str, image: bytes | NDArray[np.uint8]) -> float:
     return median(took[TRIES:])
 
 
-def _closed(url: str, model: str, image: bytes | NDArray[np.uint8], callers: int, seconds: float) -> Closed:
+def _closed(
+    url: str, model: str, image: bytes | NDArray[np.uint8], callers: int, seconds: float, tls: TLS | None
+) -> Closed:
     """What a tool says whose callers wait for their answers."""
-    point = measure_clients(url, model, callers, seconds, image)
+    point = measure_clients(url, model, callers, seconds, image, tls=tls)
     return Closed(callers, point.images_per_second, point.p99_ms / 1000)
 
 
@@ -239,7 +271,8 @@ def as_text(loads: Sequence[Load]) -> str:
     lines = [f"{'model':14}{'alone ms':>9}{'p99 wanted':>11}{'rate /s':>9}{'p50 ms':>8}{'p99 ms':>8}{'generator':>11}"]
     lines += [_found(load) for load in loads]
     beyond = f"at {TOO_MUCH:g} times that"
-    lines += ["", f"{beyond:22}{'answered /s':>12}{'in time /s':>11}{'p99 ms':>9}"]
+    if any(load.beyond for load in loads):
+        lines += ["", f"{beyond:22}{'answered /s':>12}{'in time /s':>11}{'p99 ms':>9}"]
     for load in loads:
         if load.beyond and load.closed:
             lines.append(
@@ -273,16 +306,32 @@ def _shape(outcome: Outcome) -> str:
 
 def as_report(loads: Sequence[Load], server: Server) -> LoadReport:
     """Everything, with what it was measured on."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return LoadReport(
         when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         machine=Machine(processor_name(), psutil.cpu_count() or 1),
-        versions={name: version(name) for name in ("onnxruntime", "numpy", "grpcio", "tritonclient")},
+        versions=_versions("onnxruntime", "numpy", "grpcio", "tritonclient"),
         python=platform.python_version(),
-        commit=commit.stdout.strip(),
+        commit=_commit(),
         server=server,
         models=tuple(_model(load) for load in loads),
     )
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Of those that are here: an image with a GPU's runtime has no other."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _commit() -> str:
+    """Of the checkout; empty in an image, which is none."""
+    with suppress(FileNotFoundError):
+        told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+        return told.stdout.strip()
+    return ""
 
 
 def _model(load: Load) -> ModelReport:

@@ -20,6 +20,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_client import TLS
+from alexnet_client._channel import connect
+from alexnet_client._options import Options
 from alexnet_client.contract import OVERLOAD_SIGNS
 from deploy.loadtest.server_time import ModelTime
 from deploy.loadtest.workload import Workload
@@ -92,24 +95,28 @@ def offer(
     *,
     processes: int = 1,
     seed: int = 0,
+    tls: TLS | None = None,
 ) -> Outcome:
     """Send a request at each of those times.
 
     Args:
+        url: ``host:port``; of ``dns:///name:port`` all addresses in turn.
         due: seconds from the start, ascending.
         deadline: seconds that each may take from when it was due.
         processes: that share the requests; one sends some thousands a second.
+        tls: who the server must be; None is plain text.
     """
+    server = Options(url, workload.model, timeout=None, tls=tls)
     order = workload.order(len(due), seed)
     parts = [slice(number, None, processes) for number in range(processes)]
     if processes == 1:
-        told = [_send(url, workload.messages, order, due, deadline, time.monotonic())]
+        told = [_send(server, workload.messages, order, due, deadline, time.monotonic())]
     else:
         start = time.monotonic() + HEAD_START
         # Not by fork: gRPC has threads.
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             sending = [
-                pool.submit(_send, url, workload.messages, order[part], due[part], deadline, start) for part in parts
+                pool.submit(_send, server, workload.messages, order[part], due[part], deadline, start) for part in parts
             ]
             told = [each.result() for each in sending]
     lag, latency = np.empty(len(due)), np.empty(len(due))
@@ -120,7 +127,7 @@ def offer(
 
 
 def _send(
-    url: str,
+    server: Options,
     messages: Sequence[bytes],
     order: NDArray[np.intp],
     due: NDArray[np.float64],
@@ -130,8 +137,8 @@ def _send(
     """One process's share; times on the monotonic clock, which all processes of a machine have in common."""
     lag, latency, status = np.zeros(len(due)), np.zeros(len(due)), ["" for _ in due]
     missing = threading.Semaphore(0)
-    options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(url, options=options) as channel:
+    credentials = server.tls.credentials() if server.tls else None
+    with connect(server, credentials, grpc) as channel:
         infer = channel.unary_unary(INFER)
         infer(messages[0], timeout=60)
         start = max(start, time.monotonic())

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from deploy.loadtest.measurement import time_calls
 
@@ -55,6 +53,8 @@ def _cpuinfo() -> str:
 
 def measure_processor(seconds: float) -> Processor:
     """This machine's; each of the two speeds takes so many seconds."""
+    from onnx import TensorProto  # noqa: PLC0415  who only asks for the name may have none
+
     generator = np.random.default_rng(0)
     left = generator.integers(0, 256, (SIDE, SIDE), np.uint8)
     right = generator.integers(-64, 65, (SIDE, SIDE), np.int8)
@@ -69,6 +69,9 @@ def measure_processor(seconds: float) -> Processor:
 
 def _speed(operator: str, left: NDArray[Any], right: NDArray[Any], result: int, seconds: float) -> float:
     """Multiplications a second of one matrix product; the right matrix is constant, as weights are."""
+    import onnxruntime  # noqa: PLC0415
+    from onnx import helper, numpy_helper  # noqa: PLC0415
+
     kind = helper.np_dtype_to_tensor_dtype(left.dtype)
     graph = helper.make_graph(
         [helper.make_node(operator, ["left", "right"], ["product"])],

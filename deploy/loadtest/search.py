@@ -70,8 +70,38 @@ def search(
         LoadTestError: runs are invalid, so the generator is at its limits before the server.
     """
     runs: list[Run] = []
+    keeps = _judged(offer, p99, heard, runs)
+    low, high = _bracket(keeps, first)
+    while low and high / low > close:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if keeps(middle, False) else (low, middle)
+    for _ in range(PATIENCE if low else 0):
+        if all(keeps(low, True) for _ in range(repeats)):
+            return Search(p99, runs, low)
+        low *= LOWER
+    return Search(p99, runs, 0.0)
 
-    def keeps(rate: float, *, confirms: bool = False) -> bool:
+
+def confirm(
+    offer: Callable[[float], Outcome],
+    p99: float,
+    rate: float,
+    heard: Callable[[Run], None],
+    *,
+    repeats: int = REPEATS,
+) -> Search:
+    """Whether a given rate is kept, each time; takes, returns and raises what :func:`search` does."""
+    runs: list[Run] = []
+    keeps = _judged(offer, p99, heard, runs)
+    return Search(p99, runs, rate if all(keeps(rate, True) for _ in range(repeats)) else 0.0)
+
+
+def _judged(
+    offer: Callable[[float], Outcome], p99: float, heard: Callable[[Run], None], runs: list[Run]
+) -> Callable[[float, bool], bool]:
+    """Tells whether a rate is kept, and whether it is asked to confirm it; each run is noted in ``runs``."""
+
+    def keeps(rate: float, confirms: bool) -> bool:
         for _ in range(MOMENTS):
             outcome = offer(rate)
             run = Run(rate, outcome, judge(outcome, p99), confirms)
@@ -81,27 +111,19 @@ def search(
                 return run.verdict.kept
         raise LoadTestError(f"at {rate:.0f} requests a second, {MOMENTS} times in a row: {run.verdict}")
 
-    low, high = _bracket(keeps, first)
-    while low and high / low > close:
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if keeps(middle) else (low, middle)
-    for _ in range(PATIENCE if low else 0):
-        if all(keeps(low, confirms=True) for _ in range(repeats)):
-            return Search(p99, runs, low)
-        low *= LOWER
-    return Search(p99, runs, 0.0)
+    return keeps
 
 
-def _bracket(keeps: Callable[[float], bool], first: float) -> tuple[float, float]:
+def _bracket(keeps: Callable[[float, bool], bool], first: float) -> tuple[float, float]:
     """A rate that is kept and one that is not, 2 times as high; 0 and some rate if none is."""
-    if keeps(first):
+    if keeps(first, False):
         low = first
-        while keeps(2 * low):
+        while keeps(2 * low, False):
             low *= 2
         return low, 2 * low
     high = first
     while high > first / 64:
         high /= 2
-        if keeps(high):
+        if keeps(high, False):
             return high, 2 * high
     return 0.0, high

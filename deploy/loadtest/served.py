@@ -8,6 +8,7 @@ from typing import Any
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from alexnet_client import TLS
 from deploy.loadtest.load_report import Server
 
 #: Of a model's configuration.
@@ -16,9 +17,10 @@ TELLING = ("platform", "backend", "max_batch_size", "instance_group", "dynamic_b
 PATIENCE = 5.0
 
 
-def describe(url: str, models: Sequence[str], *, started: bool) -> Server:
+def describe(url: str, models: Sequence[str], *, started: bool, tls: TLS | None = None) -> Server:
     """Ask a server, of an ensemble also for what it consists of; one that does not tell is described as such."""
-    with InferenceServerClient(url) as client:
+    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls and tls.server_name else None
+    with InferenceServerClient(url, creds=tls.credentials() if tls else None, channel_args=name) as client:
         try:
             said = client.get_server_metadata(as_json=True, client_timeout=PATIENCE)
             found: dict[str, dict[str, Any]] = {}

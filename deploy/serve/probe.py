@@ -12,6 +12,7 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -162,6 +163,21 @@ def check(url: str, timeout: float, *, live: bool = False, tls: TLS | None = Non
     finally:
         probe.close()
     return models
+
+
+def wait_until_ready(url: str, seconds: float, tls: TLS | None = None) -> None:
+    """Return once :func:`check` finds all well; it is asked once a second.
+
+    Raises:
+        NotReady: as :func:`check`, after so many seconds still.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(NotReady):
+            check(url, TIMEOUT, tls=tls)
+            return
+        time.sleep(1)
+    check(url, TIMEOUT, tls=tls)
 
 
 def main(arguments: list[str] | None = None) -> int:

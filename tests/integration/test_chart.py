@@ -14,11 +14,13 @@ import psutil
 
 from alexnet_client import AlexNetClient
 from alexnet_client.contract import IMAGE
+from deploy.loadtest import load_report
 from deploy.serve import processes
 from deploy.serve.ports import free_ports
 from deploy.serve.server import LocalServer
 from tests.certificates import Certificates
 from tests.charts import CHART, of_kind, render
+from tests.images import only_what_it_has
 from tests.pods import Pod
 from tests.waiting import PATIENCE, wait_until
 
@@ -92,3 +94,22 @@ def test_a_bulk_job_embeds_each_file_once(server: LocalServer, folder: Path, tmp
     wanted = [str(path.relative_to(tmp_path / "input" / "2012")) for path in (tmp_path / "input").rglob("*.png")]
     assert sorted(rows) == sorted(wanted)
     assert sum(len(np.load(output / f"vectors-{index}.npy")) for index in range(3)) == len(wanted)
+
+
+def test_a_load_test_loads_the_server_and_leaves_its_report(server: LocalServer, tmp_path: Path) -> None:
+    """With what the image has. Whether the rate is kept is the machine's business; that it is told, ours."""
+    job = of_kind(render(CHART / "ci" / "loadtest-values.yaml", "tls.secretName=", "loadTest.p99=10000"), "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "PYTHONPATH", "value": only_what_it_has("Dockerfile.cpu", tmp_path)})
+    with Pod(job, tmp_path, server.grpc_url).start(subprocess.PIPE) as process:
+        assert process.stdout
+        said, status = process.stdout.read().decode(), process.wait(PATIENCE)
+    report = load_report.read(tmp_path / "report" / "before" / "load.json")
+    (found,) = report.models
+    assert (found.model, report.server.name, report.server.started) == (MODEL, "triton", False)
+    assert {run.rate for run in found.runs} == {200}
+    missed = [run.verdict for run in found.runs if run.verdict.missed]
+    assert (status, found.rate) == ((1, 0) if missed else (0, 200)), missed
+    assert sum(run.statuses["OK"] for run in found.runs) > 0
+    assert said.startswith("model")
+    assert [path.name for path in (tmp_path / "report" / "before").iterdir()] == ["load.json"]

@@ -11,8 +11,6 @@ from tqdm import tqdm
 
 from alexnet_client.files import atomic_path
 from deploy.loadtest.configure.configure import DELAYS, INSTANCES, QUICK, THOROUGH, candidates, configure
-from training.data.batches import batches
-from training.data.open import open_split
 
 #: Of the test split, evenly spread.
 IMAGES = 256
@@ -33,6 +31,9 @@ def run(options: argparse.Namespace) -> tuple[str, int]:
     Raises:
         alexnet_client.AlexNetError: something is missing, or does not answer.
     """
+    from training.data.batches import batches  # noqa: PLC0415  no image of the server has it
+    from training.data.open import open_split  # noqa: PLC0415
+
     split = open_split(options.data, "test")
     chosen = np.linspace(0, len(split) - 1, min(IMAGES, len(split))).astype(int)
     ((pixels, _),) = batches(split, len(chosen), indices=chosen, description="answers")

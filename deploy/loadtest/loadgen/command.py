@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from deploy.loadtest.load import running
-from deploy.loadtest.loadgen.accuracy import measure_accuracy
 from deploy.loadtest.loadgen.performance import measure_performance
 from deploy.loadtest.loadgen.settings import OFFLINE, QUERIES, SCENARIOS, SECONDS, SERVER, Settings
 
@@ -28,6 +27,8 @@ def run(options: argparse.Namespace) -> tuple[str, int]:
     logs = options.output / "loadgen"
     with running(options.url, options.repository) as (url, _):
         if options.accuracy:
+            from deploy.loadtest.loadgen.accuracy import measure_accuracy  # noqa: PLC0415  it needs training
+
             scenario = options.scenario or OFFLINE
             accuracy = measure_accuracy(
                 url, options.model, options.repository, options.data, logs, scenario, options.rate

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client._request import takes_files
-from training.data.image_set import ImageSet
+
+if TYPE_CHECKING:
+    from training.data.image_set import ImageSet
 
 #: A file, or pixels ``uint8[224, 224, 3]``.
 Image = bytes | NDArray[np.uint8]

@@ -160,7 +160,7 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 
 {{- /* Peers of a NetworkPolicy: who asks by values of this chart. */ -}}
 {{- define "ownCallers" -}}
-{{- range $part := list "test" (ternary "prober" "" .Values.prober.enabled) (ternary "bulk" "" .Values.bulk.enabled) | compact }}
+{{- range $part := list "test" (ternary "prober" "" .Values.prober.enabled) (ternary "bulk" "" .Values.bulk.enabled) (ternary "load-test" "" .Values.loadTest.enabled) | compact }}
 - podSelector:
     matchLabels: {{- include "part" (list $ $part) | nindent 6 }}
 {{- end }}

@@ -21,6 +21,8 @@ from export.proof.proof import Proof
 from export.runtimes.onnx import OnnxRuntime
 from tests import graphs
 from tests.artefacts import change, make_artefact
+from tests.charts import CHART, of_kind, render
+from tests.pods import Pod
 
 ADA = Gpu("NVIDIA L4", "sm89", "580.65", 24 << 30)
 
@@ -121,6 +123,22 @@ def test_one_that_answers_wrongly_is_never_published(
     assert "may not serve" in capsys.readouterr().err
     assert not (tmp_path / "live").exists()
     assert build(tmp_path) == 1  # and not at the next start either
+
+
+def test_the_charts_job_publishes_what_its_servers_look_for(machine: Machine, tmp_path: Path) -> None:
+    """By the rendered arguments; a second one, of the next upgrade, finds everything in the claims."""
+    volumes = tmp_path / "volumes"
+    (volumes / "models").mkdir(parents=True)
+    (volumes / "artefacts").symlink_to(tmp_path)
+    manifests = render(CHART / "ci" / "engines-values.yaml")
+    job, server = (Pod(of_kind(manifests, kind), volumes) for kind in ("Job", "Deployment"))
+    for _ in range(2):
+        assert build_engines.main([job.here(word) for word in job.container["args"]]) == 0
+    assert machine.proofs == 1
+    (served,) = [word for word in server.container["args"] if word.startswith("--repository=")]
+    found = Path(server.here(served).removeprefix("--repository="))
+    assert repository.check(found).models
+    assert len(manifest.read(found / "alexnet_fp16" / "1").plans) == 1
 
 
 def test_without_a_gpu_or_a_proof_of_the_graph_it_says_so(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from alexnet_client.contract import IMAGE
 from deploy.loadtest import load as subject
+from deploy.loadtest import verdict
 from deploy.loadtest.load import Load, as_report, as_text
 from deploy.loadtest.load_report import Closed, Server, as_json
-from deploy.loadtest.open_loop import Outcome
-from deploy.loadtest.search import Run, Search
+from deploy.loadtest.open_loop import OK, Outcome
+from deploy.loadtest.search import Run, Search, confirm
 from deploy.loadtest.verdict import judge
 from deploy.loadtest.workload import workload
+from tests.certificates import Certificates
 from tests.fake_triton import FakeTriton, Scripted
 from tests.unit.deploy.loadtest.test_verdict import outcome
 
@@ -54,6 +57,7 @@ def test_everything_is_kept() -> None:
     assert model["beyond"]["p99_seconds"] is None
     assert model["beyond"]["statuses"] == {"OVERLOADED": 1000}
     assert len(report["commit"]) == 40
+    assert report["versions"]["numpy"] == np.__version__
 
 
 def test_a_model_that_keeps_nothing_is_said_so() -> None:
@@ -83,3 +87,20 @@ def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.Mon
     assert rates == [0.5 / load.alone]
     assert load.beyond.offered == pytest.approx(80, rel=0.5)
     assert load.closed.throughput > 0
+
+
+def test_a_given_rate_alone_is_offered_to_a_server_that_asks_for_certificates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(subject, "FEWEST", 20)
+    monkeypatch.setattr(subject, "WARM_UP", 0.1)
+    monkeypatch.setattr(subject, "confirm", partial(confirm, repeats=2))
+    monkeypatch.setattr(verdict, "FEWEST", 20)
+    certificates = Certificates(tmp_path)
+    tls = replace(certificates.mutual, server_name="triton.example")
+    with FakeTriton(credentials=certificates.server(ask_for_clients=True)) as server:
+        (load,), _ = subject.measure_load(server.url, tmp_path, ["alexnet_int8"], 60.0, 0.2, 1, rate=100.0, tls=tls)
+    assert (load.found.rate, load.beyond, load.closed) == (100.0, None, None)
+    assert [run.rate for run in load.found.runs] == [100.0] * 2
+    assert all(run.outcome.statuses.keys() == {OK} for run in load.found.runs)
+    assert "times that" not in as_text([load])

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome
-from deploy.loadtest.search import CLOSE, LOWER, REPEATS, search
+from deploy.loadtest.search import CLOSE, LOWER, REPEATS, confirm, search
 from tests.unit.deploy.loadtest.test_verdict import outcome
 
 P99 = 0.1
@@ -47,6 +47,15 @@ def test_what_was_luck_is_not_confirmed() -> None:
 def test_a_server_that_keeps_nothing_has_no_rate() -> None:
     found = search(server(0.0, []), P99, 64, [].append)
     assert (found.rate, found.confirmed) == (0.0, [])
+
+
+def test_a_given_rate_is_tried_as_often_as_one_that_was_found_and_no_other() -> None:
+    rates: list[float] = []
+    found = confirm(server(180, rates), P99, 150, [].append)
+    assert (found.rate, rates) == (150, [150] * REPEATS)
+    assert len(found.confirmed) == REPEATS
+    found = confirm(server(180, rates), P99, 200, [].append)
+    assert (found.rate, rates[REPEATS:], found.confirmed) == (0.0, [200], [])
 
 
 def test_a_moment_of_the_machine_does_not_end_the_search() -> None:

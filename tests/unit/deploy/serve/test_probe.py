@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from alexnet_client.contract import OVERLOAD_SIGNS
-from deploy.serve.probe import main
+from deploy.serve.probe import NotReady, main, wait_until_ready
 from tests.fake_triton import FakeTriton, Scripted
 
 
@@ -62,3 +62,13 @@ def test_a_model_that_does_not_answer_is_not_ready(
     assert status == 1
     assert f"the server at {server.url} does not answer as it should" in said
     assert run(capsys, "--url", server.url, "--live") == (0, "live")
+
+
+def test_one_waits_for_what_is_not_ready_yet_and_no_longer_than_one_wants(server: FakeTriton) -> None:
+    dead = Scripted(grpc.StatusCode.INTERNAL, "Stub process is not healthy")
+    server.script(dead)
+    wait_until_ready(server.url, 60)
+    assert server.calls["ServerLive"] == 2
+    server.script(then=dead)
+    with pytest.raises(NotReady, match="not healthy"):
+        wait_until_ready(server.url, 0)
