@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,22 +101,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    staging = options.cache / ".staging"
-    try:
-        gpu = installed()
-        if gpu is None:
-            raise RuntimeFailure("this machine has no GPU: run it where the engines will serve, or use `make engines`")
-        provider = find()
-        print(f"{provider}, {gpu}", file=sys.stderr)
-        engines = [cached_engine(options.artefacts / name, options.cache, provider, gpu) for name in options.graphs]
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+    gpu = installed()
+    if gpu is None:
+        raise RuntimeFailure("this machine has no GPU: run it where the engines will serve, or use `make engines`")
+    provider = find()
+    print(f"{provider}, {gpu}", file=sys.stderr)
+    engines = [cached_engine(options.artefacts / name, options.cache, provider, gpu) for name in options.graphs]
+    # On the cache's disk, and each run's own.
+    with tempfile.TemporaryDirectory(dir=options.cache, prefix=".staging-") as name:
+        staging = Path(name)
         names = collect(options.artefacts, engines, staging)
         folders = [staging / name for name in names]
         number = publish(options.repository, folders, options.precision, near=[options.artefacts])
-        print(f"{options.repository} serves release {number}: {', '.join(names)}")
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    print(f"{options.repository} serves release {number}: {', '.join(names)}")
     return 0
 
 

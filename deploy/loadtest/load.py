@@ -215,7 +215,8 @@ def runs(
     seeds = iter(range(1, 10_000))
 
     def run(rate: float) -> Outcome:
-        long = max(seconds, 1.05 * FEWEST / rate)
+        # As many come as chance has it: three deviations more.
+        long = max(seconds, 1.15 * FEWEST / rate)
         return _send(url, load, arrivals(steady(rate, long), seed=next(seeds)), target, processes, metrics, tls)
 
     return run
