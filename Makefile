@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Several processes test on few cores: a thread that waits for its team is not to spin meanwhile.
 check test unit: export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo serve engines check test lint unit bench load soak format clean
+.PHONY: help demo serve engines image check test lint unit bench load soak format clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics)
 
 engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
+
+image: $(VENV)/ready ## build the image for CPUs, as root, with no Docker and no registry: alexnet-serving
+	bash deploy/serve/install.sh buildah
+	bash deploy/docker/image.sh alexnet-serving
 
 check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, offline and without a server
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit

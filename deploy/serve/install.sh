@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager,
-# Chromium.
-# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager|chromium   (from the checkout's root, the virtual environment first on PATH)
+# Chromium, buildah.
+# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -88,15 +88,27 @@ from_debian() {
 
 # Chromium, in which tests open pages: the one that is there, or Debian's. Ubuntu's package is a snap, which a container cannot have.
 chromium() {
-    local found as_root=()
+    local found
     found=$(PATH=/usr/bin:/usr/local/bin:/snap/bin type -P chromium google-chrome | head -n 1 || true)
     if [[ -z $found ]]; then
-        ((EUID == 0)) || as_root=(sudo -n)
-        "${as_root[@]}" apt-get update -qq
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+        from_apt chromium
         found=/usr/bin/chromium
     fi
     ln -sf "$found" "$(dirname "$(command -v python)")/chromium"
+}
+
+# What builds images without Docker and without a registry.
+buildah() {
+    type -P buildah mmdebstrap >/dev/null && return
+    from_apt buildah mmdebstrap
+}
+
+# Usage: from_apt PACKAGE...
+from_apt() {
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo -n)
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 "$1"
