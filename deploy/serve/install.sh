@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager,
 # Chromium, buildah.
-# Usage: install.sh system|triton|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah   (from the checkout's root, the virtual environment first on PATH)
+# Usage: install.sh system|triton|trim|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -28,6 +28,14 @@ found() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "$1"; }
 
 # The wheel carries a real tritonserver. Its own requirements are those of another product: only the binary is wanted.
 triton() { pip install --quiet --disable-pip-version-check --no-deps "nvidia-pytriton==$(pinned nvidia-pytriton)"; }
+
+# For images: it has a Python backend for each of six Pythons, and the library of one of them.
+trim() {
+    local version packages
+    read -r version packages <<<"$(python -c 'import sys, sysconfig; print("%d.%d" % sys.version_info[:2], sysconfig.get_path("purelib"))')"
+    find "$packages/pytriton/tritonserver/python_backend_stubs" -mindepth 1 -maxdepth 1 ! -name "$version" -exec rm -r {} +
+    find "$packages/nvidia_pytriton.libs" -name 'libpython*' ! -name "libpython*.${version#3.}.so*" -delete
+}
 
 # The last wheel of tritonclient whose perf_analyzer runs on this C library, beside the pinned tritonclient. It is linked
 # to a CUDA runtime that it calls on a GPU only: the one that came with tritonserver.
