@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
+import tomllib
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -50,10 +51,15 @@ def only_what_it_has(recipe: str, folder: Path) -> str:
 
 
 def _installed(text: str) -> list[Requirement]:
-    """Packages that ``pip install`` is told."""
+    """Packages that ``pip install`` is told; of this checkout, what pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = re.findall(r"pip install (.+)", text.replace("\\\n", " "))
     found = []
     for word in " ".join(line.partition("&&")[0] for line in lines).replace("./client", "alexnet-client").split():
+        if checkout := re.fullmatch(r"\.(?:\[(\w+)\])?", word.strip("'")):
+            extra = project["optional-dependencies"][checkout[1]] if checkout[1] else []
+            found += map(Requirement, project["dependencies"] + extra)
+            continue
         with suppress(InvalidRequirement):  # an option
             found.append(Requirement(word.strip('"')))
     return found
