@@ -21,14 +21,16 @@ nv_inference_exec_count{{model="alexnet_int8",version="1"}} {runs}
 nv_inference_queue_duration_us{{model="alexnet_int8",version="1"}} {queue}
 # TYPE nv_inference_compute_infer_duration_us counter
 nv_inference_compute_infer_duration_us{{model="alexnet_int8",version="1"}} {infer}
+# TYPE nv_inference_pending_request_count gauge
+nv_inference_pending_request_count{{model="alexnet_int8",version="1"}} {pending}
 # TYPE alexnet_batch_images histogram
 alexnet_batch_images_bucket{{model="alexnet_int8",version="1",le="1"}} {ones}
 alexnet_batch_images_bucket{{model="alexnet_int8",version="1",le="2"}} {ones}
 alexnet_batch_images_bucket{{model="alexnet_int8",version="1",le="4"}} {runs}
 alexnet_batch_images_bucket{{model="alexnet_int8",version="1",le="+Inf"}} {runs}
 """
-BEFORE = {"requests": 10, "probes": 3, "runs": 10, "queue": 1e6, "infer": 2e6, "ones": 10}
-AFTER = {"requests": 110, "probes": 5, "runs": 50, "queue": 2e6, "infer": 4e6, "ones": 20}
+BEFORE = {"requests": 10, "probes": 3, "runs": 10, "queue": 1e6, "infer": 2e6, "ones": 10, "pending": 1}
+AFTER = {"requests": 110, "probes": 5, "runs": 50, "queue": 2e6, "infer": 4e6, "ones": 20, "pending": 0}
 
 
 @pytest.fixture
