@@ -12,7 +12,7 @@ from alexnet_client import TLS
 from alexnet_client.command import run
 from alexnet_client.contract import SERVED_MODELS, precision_model
 from alexnet_client.files import atomic_path
-from deploy.loadtest import caller, comparison, load, load_report
+from deploy.loadtest import caller, comparison, load, load_report, offer
 from deploy.loadtest.configure import command as configure
 from deploy.loadtest.load_report import LoadReport
 from deploy.loadtest.loadgen import command as loadgen
@@ -40,13 +40,17 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=does)
         return made
 
-    served, written, repeated, asked = (argparse.ArgumentParser(add_help=False) for _ in range(4))
+    served, written, repeated, asked, sent = (argparse.ArgumentParser(add_help=False) for _ in range(5))
     served.add_argument("--repository", type=Path, default=BUILD / "repository", help="what is served (%(default)s)")
     written.add_argument("--output", type=Path, default=BUILD / "bench", help="folder of reports (%(default)s)")
     repeated.add_argument("--rounds", type=int, default=3, help="each point once a round (%(default)s)")
     repeated.add_argument("--seconds", type=float, default=3.0, help="a point and round, at least (%(default)s)")
     asked.add_argument("--url", help="host:port of a server that runs; one is started on --repository otherwise")
     asked.add_argument("--p99", type=float, default=100.0, metavar="MS", help="the target (%(default)s)")
+    sent.add_argument("--processes", type=int, default=1, help="of the generator (%(default)s)")
+    sent.add_argument("--metrics", metavar="URL", help="of the metrics of --url")
+    sent.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for --url to be ready (%(default)s)")
+    sent.add_argument("--no-page", action="store_true", help="the report alone; `page` makes one of it later")
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--model", choices=SERVED_MODELS, default=precision_model("int8"), help="(%(default)s)")
     one.add_argument("--data", type=Path, default=BUILD / "fashion-mnist", help="images (%(default)s)")
@@ -54,14 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "throughput and latency, in process and served", served, written, repeated)
     bench.add_argument("--artefacts", type=Path, default=BUILD / "artefacts", help="(%(default)s)")
     add("caller", _caller, "what the client library costs whoever calls", served, repeated)
-    made = add("load", _load, "the highest rate under a p99, in an open loop, and a page of it", served, written, asked)
+    opened = (served, written, asked, sent)
+    made = add("load", _load, "the highest rate under a p99, in an open loop, and a page of it", *opened)
     made.add_argument("--models", nargs="+", default=load.MODELS, metavar="MODEL", help="(%(default)s)")
     made.add_argument("--seconds", type=float, default=load.SECONDS, help="a run, at least (%(default)s)")
-    made.add_argument("--processes", type=int, default=1, help="of the generator (%(default)s)")
-    made.add_argument("--metrics", metavar="URL", help="of the metrics of --url")
     made.add_argument("--rate", type=float, help="only whether so many requests a second are kept; nothing is searched")
-    made.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for --url to be ready (%(default)s)")
-    made.add_argument("--no-page", action="store_true", help="the report alone; `page` makes one of it later")
+    once = add("offer", _offer, "one run of a schedule and a workload, in an open loop, and a page of it", *opened)
+    once.add_argument("--model", choices=SERVED_MODELS, default=precision_model("int8"), help="(%(default)s)")
+    offer.add_options(once)
     page = add("page", _page, "the page of load's reports again")
     page.add_argument("reports", nargs="+", type=Path, metavar="JSON", help="what load wrote")
     compare = add("compare", _compare, "whether a server has become slower, by two of load's reports")
@@ -111,29 +115,45 @@ def _faults(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
-    p99, url, metrics = options.p99 / 1000, options.url, options.metrics
-    tls = TLS.from_environment() if url else None
-    if url and options.wait:
-        wait_until_ready(url, options.wait, tls)
+    tls = _tls(options)
     loads, server = load.measure_load(
-        url,
+        options.url,
         options.repository,
         options.models,
-        p99,
+        options.p99 / 1000,
         options.seconds,
         options.processes,
-        metrics,
+        options.metrics,
         rate=options.rate,
         tls=tls,
     )
-    output = options.output / "load.json"
-    report_of_load = load.as_report(loads, server)
-    load_report.write(report_of_load, output)
     print(load.as_text(loads))
-    print(f"\nevery run: {output}")
-    if not options.no_page:
-        print(f"as a page: {_write_page([report_of_load], [], output.with_suffix('.html'))}")
+    _write(load.as_report(loads, server), options.output / "load.json", page=not options.no_page)
     return 0 if all(each.found.rate for each in loads) else 1
+
+
+def _offer(options: argparse.Namespace) -> int:
+    offered, report_of_it = offer.run(options, _tls(options))
+    print(offered)
+    _write(report_of_it, options.output / "offer.json", page=not options.no_page)
+    return 0 if offered.run.verdict.kept else 1
+
+
+def _tls(options: argparse.Namespace) -> TLS | None:
+    """Who the server at ``--url`` must be, once it is ready; one that is started here speaks plain text."""
+    if not options.url:
+        return None
+    tls = TLS.from_environment()
+    if options.wait:
+        wait_until_ready(options.url, options.wait, tls)
+    return tls
+
+
+def _write(report_of_load: LoadReport, output: Path, *, page: bool) -> None:
+    load_report.write(report_of_load, output)
+    print(f"\nevery run: {output}")
+    if page:
+        print(f"as a page: {_write_page([report_of_load], [], output.with_suffix('.html'))}")
 
 
 def _page(options: argparse.Namespace) -> int:

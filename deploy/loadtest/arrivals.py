@@ -18,6 +18,11 @@ def steady(rate: float, seconds: float) -> Profile:
     return ((0.0, rate), (seconds, rate))
 
 
+def ramp(first: float, last: float, seconds: float) -> Profile:
+    """From the one rate to the other, evenly."""
+    return ((0.0, first), (seconds, last))
+
+
 def spike(rate: float, height: float, seconds: float) -> Profile:
     """``height`` times the rate in the middle fifth."""
     first, last = 0.4 * seconds, 0.6 * seconds

@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -26,18 +22,15 @@ from alexnet_client import TLS, AlexNetClient
 from alexnet_client.contract import ENSEMBLE, IMAGE, precision_model
 from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.clients import measure_clients
-from deploy.loadtest.latency import Latency
-from deploy.loadtest.load_report import Closed, Generator, LoadReport, Machine, ModelReport, RunReport, Server
+from deploy.loadtest.load_report import Closed, LoadReport, ModelReport, RunReport, Server
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome, offer
 from deploy.loadtest.photograph import WIDTH, photograph
-from deploy.loadtest.processor import processor_name
 from deploy.loadtest.search import Run, Search, confirm, search
 from deploy.loadtest.served import describe
 from deploy.loadtest.server_time import Counted, between, count
 from deploy.loadtest.verdict import FEWEST, drift, judge
 from deploy.loadtest.workload import Workload, workload
-from deploy.serve.installation import ROOT
 from deploy.serve.server import LocalServer
 
 MODELS = (precision_model("int8"), ENSEMBLE)
@@ -147,7 +140,7 @@ def _measure(
     if rate or not found.rate:
         return Load(load, alone, found, None, None)
     due = arrivals(steady(TOO_MUCH * found.rate, seconds))
-    beyond = _send(url, load, due, found.p99, processes, metrics, tls)
+    beyond = send(url, load, due, PATIENCE * found.p99, processes, metrics, tls)
     callers = max(1, round(TOO_MUCH * found.rate * alone))
     return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds, tls))
 
@@ -217,22 +210,29 @@ def runs(
     def run(rate: float) -> Outcome:
         # As many come as chance has it: three deviations more.
         long = max(seconds, 1.15 * FEWEST / rate)
-        return _send(url, load, arrivals(steady(rate, long), seed=next(seeds)), target, processes, metrics, tls)
+        due = arrivals(steady(rate, long), seed=next(seeds))
+        return send(url, load, due, PATIENCE * target, processes, metrics, tls)
 
     return run
 
 
-def _send(
+def send(
     url: str,
     load: Workload,
     due: NDArray[np.float64],
-    target: float,
+    deadline: float,
     processes: int,
     metrics: str | None,
     tls: TLS | None,
 ) -> Outcome:
+    """One run, with what the server counted meanwhile if its metrics' URL is known.
+
+    Args:
+        due: seconds from the start.
+        deadline: seconds that each request may take.
+    """
     before = metrics and _counted(metrics)
-    outcome = offer(url, load, due, PATIENCE * target, processes=processes, tls=tls)
+    outcome = offer(url, load, due, deadline, processes=processes, tls=tls)
     after = metrics and _counted(metrics)
     return replace(outcome, server=between(before, after)) if before and after else outcome
 
@@ -244,8 +244,13 @@ def _counted(metrics: str) -> Counted | None:
     return None
 
 
-def time_alone(url: str, model: str, image: bytes | NDArray[np.uint8], tls: TLS | None = None) -> float:
-    """Seconds that one request takes when there is no other: the median.
+def time_alone(
+    url: str,
+    model: str,
+    image: bytes | NDArray[np.uint8] | Sequence[bytes | NDArray[np.uint8]],
+    tls: TLS | None = None,
+) -> float:
+    """Seconds that one request, of an image or of several, takes when there is no other: the median.
 
     Raises:
         alexnet_client.AlexNetError: the server does not answer.
@@ -307,32 +312,7 @@ def _shape(outcome: Outcome) -> str:
 
 def as_report(loads: Sequence[Load], server: Server) -> LoadReport:
     """Everything, with what it was measured on."""
-    return LoadReport(
-        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        machine=Machine(processor_name(), psutil.cpu_count() or 1),
-        versions=_versions("onnxruntime", "numpy", "grpcio", "tritonclient"),
-        python=platform.python_version(),
-        commit=_commit(),
-        server=server,
-        models=tuple(_model(load) for load in loads),
-    )
-
-
-def _versions(*names: str) -> dict[str, str]:
-    """Of those that are here: an image with a GPU's runtime has no other."""
-    found = {}
-    for name in names:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _commit() -> str:
-    """Of the checkout; empty in an image, which is none."""
-    with suppress(FileNotFoundError):
-        told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-        return told.stdout.strip()
-    return ""
+    return LoadReport.now([_model(load) for load in loads], server)
 
 
 def _model(load: Load) -> ModelReport:
@@ -343,32 +323,7 @@ def _model(load: Load) -> ModelReport:
         alone_seconds=load.alone,
         p99_target_seconds=p99,
         rate=rate,
-        runs=tuple(_run(run, p99) for run in load.found.runs),
-        beyond=_run(Run(TOO_MUCH * rate, load.beyond, judge(load.beyond, p99)), p99) if load.beyond else None,
+        runs=tuple(RunReport.of(run, p99) for run in load.found.runs),
+        beyond=RunReport.of(Run(TOO_MUCH * rate, load.beyond, judge(load.beyond, p99)), p99) if load.beyond else None,
         closed=load.closed,
     )
-
-
-def _run(run: Run, target: float) -> RunReport:
-    outcome = run.outcome
-    p50, p90, p99, p99_9 = (_known(outcome.percentile(percent)) for percent in (50, 90, 99, 99.9))
-    return RunReport(
-        rate=run.rate,
-        confirms=run.confirms,
-        verdict=run.verdict,
-        offered=outcome.offered,
-        throughput=outcome.throughput,
-        goodput=outcome.goodput(target),
-        p50_seconds=p50,
-        p90_seconds=p90,
-        p99_seconds=p99,
-        p99_9_seconds=p99_9,
-        statuses=dict(outcome.statuses),
-        generator=Generator(outcome.processes, outcome.cores, float(np.percentile(outcome.lag, 99))),
-        latency=Latency.of(outcome),
-        server=outcome.server,
-    )
-
-
-def _known(seconds: float) -> float | None:
-    return seconds if np.isfinite(seconds) else None

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from alexnet_client.files import atomic_path, file_errors
 from deploy.loadtest.latency import Latency
 from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.processor import processor_name
+from deploy.loadtest.search import Run
 from deploy.loadtest.server_time import ModelTime
 from deploy.loadtest.verdict import Verdict
+from deploy.serve.installation import ROOT
 
 #: Raised when a report of before can no longer be read as it was meant.
 FORMAT = 2
@@ -51,6 +62,32 @@ class RunReport:
     #: What the server counted meanwhile; None where its metrics are not known.
     server: tuple[ModelTime, ...] | None
 
+    @classmethod
+    def of(cls, run: Run, target: float) -> Self:
+        """Against a target for the 99th percentile, in seconds."""
+        outcome = run.outcome
+        p50, p90, p99, p99_9 = (_known(outcome.percentile(percent)) for percent in (50, 90, 99, 99.9))
+        return cls(
+            rate=run.rate,
+            confirms=run.confirms,
+            verdict=run.verdict,
+            offered=outcome.offered,
+            throughput=outcome.throughput,
+            goodput=outcome.goodput(target),
+            p50_seconds=p50,
+            p90_seconds=p90,
+            p99_seconds=p99,
+            p99_9_seconds=p99_9,
+            statuses=dict(outcome.statuses),
+            generator=Generator(outcome.processes, outcome.cores, float(np.percentile(outcome.lag, 99))),
+            latency=Latency.of(outcome),
+            server=outcome.server,
+        )
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if np.isfinite(seconds) else None
+
 
 @dataclass(frozen=True)
 class Closed:
@@ -75,6 +112,9 @@ class ModelReport:
     #: At more than the server can take.
     beyond: RunReport | None
     closed: Closed | None
+    #: When requests came, and what they asked for.
+    schedule: str = "at random times (Poisson)"
+    asked: str = "embed"
 
     @property
     def confirmed(self) -> tuple[RunReport, ...]:
@@ -114,6 +154,36 @@ class LoadReport:
     server: Server
     models: tuple[ModelReport, ...]
     format: int = FORMAT
+
+    @classmethod
+    def now(cls, models: Sequence[ModelReport], server: Server) -> Self:
+        """Of what was measured just now, on this machine, with this checkout."""
+        return cls(
+            when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            machine=Machine(processor_name(), psutil.cpu_count() or 1),
+            versions=_versions("onnxruntime", "numpy", "grpcio", "tritonclient"),
+            python=platform.python_version(),
+            commit=_commit(),
+            server=server,
+            models=tuple(models),
+        )
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Of those that are here: an image with a GPU's runtime has no other."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _commit() -> str:
+    """Of the checkout; empty in an image, which is none."""
+    with suppress(FileNotFoundError):
+        told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+        return told.stdout.strip()
+    return ""
 
 
 _ADAPTER = TypeAdapter(LoadReport)

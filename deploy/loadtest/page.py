@@ -66,13 +66,16 @@ def write_page(
 def sentence(model: ModelReport) -> str:
     """The verdict in plain words."""
     target = f"{1000 * model.p99_target_seconds:.0f} ms"
+    if model.runs and all(run.verdict.invalid for run in model.runs):
+        return f"Nothing can be said of {model.model}: {model.runs[-1].verdict}."
     if not model.rate:
         return f"{model.model} keeps a 99th percentile of {target} at no rate that was tried."
     runs = model.confirmed
     slowest = max(run.p99_seconds or 0.0 for run in runs)
+    confirmed = f"{len(runs)} runs of {len(runs)} VALID, the slowest" if len(runs) > 1 else "one run, VALID,"
     return (
         f"{model.model} answers {model.rate:.0f} requests a second and keeps its 99th percentile under {target}: "
-        f"{len(runs)} runs of {len(runs)} VALID, the slowest with {1000 * slowest:.0f} ms."
+        f"{confirmed} with {1000 * slowest:.0f} ms."
     )
 
 
@@ -80,7 +83,7 @@ def _plots(model: ModelReport, like: Sequence[ModelReport | None]) -> list[Plot]
     others = [each for each in like if each]
     # Markup: the plots are ours, and what they write is escaped.
     pictures = [Plot("curve", "Latency over the rate, of every run", Markup(plots.curve(model, others)))]
-    if model.confirmed:
+    if model.confirmed or model.beyond:
         pictures += [
             Plot("percentiles", "Latency over the percentile", Markup(plots.percentiles(model, others))),
             Plot(

@@ -41,6 +41,11 @@ class Workload:
         """Which message each of so many requests sends."""
         return np.random.default_rng(seed).choice(len(self.messages), count, p=self.chances)
 
+    def is_bad(self, order: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of those have to be refused."""
+        last = len(self.messages) - 1
+        return np.equal(order, last if self.bad else -1)
+
 
 def workload(
     model: str,

@@ -1,0 +1,174 @@
+"""One run: a schedule and a workload against a server, and what came of it.
+
+``python -m deploy.loadtest offer --rate 100``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from alexnet_client import TLS
+from deploy.loadtest import schedule
+from deploy.loadtest.load import IMAGES, PATIENCE, SECONDS, images_for, running, send, time_alone, warm
+from deploy.loadtest.load_report import LoadReport, ModelReport, RunReport
+from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.open_loop import OK
+from deploy.loadtest.schedule import Schedule
+from deploy.loadtest.search import Run
+from deploy.loadtest.served import describe
+from deploy.loadtest.server_time import count
+from deploy.loadtest.verdict import FEWEST, judge
+from deploy.loadtest.workload import OUTPUTS, Workload, workload
+
+#: Distinct requests, at least, where one has many images.
+REQUESTS = 4
+#: Of the rate that a server has for one caller alone: what warms it up.
+GENTLE = 0.5
+#: Seconds between two steps of the bar.
+STEP = 0.25
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A run, and what it was of."""
+
+    schedule: Schedule
+    workload: Workload
+    #: What was asked, in words.
+    asked: str
+    #: Seconds that one request alone takes: the median.
+    alone: float
+    #: Seconds of the 99th percentile.
+    target: float
+    run: Run
+
+    def __str__(self) -> str:
+        outcome, target = self.run.outcome, self.target
+        late = 1000 * float(np.percentile(outcome.lag, 99))
+        lost = ", ".join(f"{many} {status}" for status, many in outcome.statuses.most_common() if status != OK)
+        shown = {f"p{percent:g}": outcome.percentile(percent) for percent in (50, 90, 99, 99.9)}
+        shown["max"] = outcome.percentile(100)
+        latency = "  ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in shown.items())
+        return "\n".join(
+            (
+                f"{self.workload.model}, {self.asked}",
+                f"came {self.schedule.text}, {len(outcome.due)} requests in {self.schedule.seconds:g} s",
+                f"came        {outcome.offered:9.1f} /s",
+                f"answered    {outcome.throughput:9.1f} /s",
+                f"in time     {outcome.goodput(target):9.1f} /s   within {1000 * target:g} ms of when it was due",
+                f"unanswered  {100 * (1 - outcome.answered.mean()):9.2f} %    {lost}".rstrip(),
+                f"latency ms  {latency}",
+                f"generator   {outcome.cores:9.2f} of a core in the busiest of {outcome.processes} processes, "
+                f"late by {late:.1f} ms (p99)",
+                str(self.run.verdict),
+            )
+        )
+
+    def as_report(self) -> ModelReport:
+        """What misses the target is told as too much."""
+        told = RunReport.of(self.run, self.target)
+        kept, beyond = self.run.verdict.kept, bool(self.run.verdict.missed and not self.run.verdict.invalid)
+        return ModelReport(
+            model=self.workload.model,
+            batch=self.workload.batch,
+            alone_seconds=self.alone,
+            p99_target_seconds=self.target,
+            rate=self.run.rate if kept else 0.0,
+            runs=() if beyond else (told,),
+            beyond=told if beyond else None,
+            closed=None,
+            schedule=self.schedule.text,
+            asked=self.asked,
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of one run alone."""
+    schedule.add_options(parser)
+    parser.add_argument("--seconds", type=float, help=f"({SECONDS:g}, or as long as {FEWEST} requests take)")
+    parser.add_argument("--batch", type=int, default=1, help="images a request (%(default)s)")
+    parser.add_argument("--outputs", choices=OUTPUTS, default="embed", help="(%(default)s)")
+    parser.add_argument("--zipf", type=float, default=0.0, metavar="S", help="exponent of repeats; 0 is all alike")
+    parser.add_argument("--bad", type=float, default=0.0, metavar="SHARE", help="of requests with a bad file (0)")
+    parser.add_argument("--deadline", type=float, metavar="MS", help=f"of a request ({PATIENCE} times --p99)")
+
+
+def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, LoadReport]:
+    """Offer it, after a warm-up that does not count.
+
+    Args:
+        tls: who the server at ``--url`` must be; None is plain text.
+
+    Raises:
+        alexnet_client.AlexNetError: an option cannot be meant, or the server does not start or answer.
+    """
+    when = schedule.schedule(options, 1.0 if options.seconds is None else options.seconds)
+    if options.seconds is None:
+        when = schedule.schedule(options, max(SECONDS, 1.15 * FEWEST / when.rate))
+    _check(options)
+    load, images, asked = _workload(options)
+    target = options.p99 / 1000
+    deadline = PATIENCE * target if options.deadline is None else options.deadline / 1000
+    with running(options.url, options.repository, options.metrics) as (url, metrics):
+        if metrics:
+            count(metrics)  # an address that is wrong is told now
+        alone = time_alone(url, load.model, images, tls)
+        warm(url, load, min(when.rate, GENTLE / alone), tls)
+        with _bar(when.seconds):
+            outcome = send(url, load, when.due(options.seed), deadline, options.processes, metrics, tls)
+        server = describe(url, [load.model], started=not options.url, tls=tls)
+    verdict = judge(outcome, target, level=when.level)
+    offered = Offered(when, load, asked, alone, target, Run(when.rate, outcome, verdict, confirms=True))
+    return offered, LoadReport.now([offered.as_report()], server)
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, value, unit in (("p99", options.p99, "milliseconds"), ("deadline", options.deadline, "milliseconds")):
+        if value is not None and not value > 0:
+            raise LoadTestError(f"--{name} is {value:g}: want {unit}, more than 0")
+    for name, value in (("batch", options.batch), ("processes", options.processes)):
+        if value < 1:
+            raise LoadTestError(f"--{name} is {value}: want a whole number, at least 1")
+
+
+def _workload(options: argparse.Namespace) -> tuple[Workload, list[bytes | NDArray[np.uint8]], str]:
+    """What is sent, the images of its first request, and what it is in words."""
+    wanted = max(IMAGES, REQUESTS * options.batch)
+    images = list(islice(cycle(images_for(options.model)), wanted))
+    load = workload(
+        options.model, images, batch=options.batch, outputs=options.outputs, bad=options.bad, zipf=options.zipf
+    )
+    asked = f"{options.batch} image{'s' * (options.batch > 1)} a request, {options.outputs}"
+    asked += f", repeats by Zipf's law ({options.zipf:g})" if options.zipf else ""
+    asked += f", {100 * options.bad:g} % bad files" if options.bad else ""
+    return load, images[: options.batch], asked
+
+
+@contextmanager
+def _bar(seconds: float) -> Iterator[None]:
+    """The schedule's time, as it passes."""
+    ended = threading.Event()
+    with tqdm(total=seconds, desc="offer", bar_format=BAR, file=sys.stderr) as bar:
+
+        def move() -> None:
+            while not ended.wait(STEP):
+                bar.update(min(STEP, seconds - bar.n))
+
+        mover = threading.Thread(target=move)
+        mover.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            mover.join()
