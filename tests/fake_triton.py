@@ -6,6 +6,8 @@ classification extension, and numbers that depend on the pixels alone, so that a
 
 from __future__ import annotations
 
+import mmap
+import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -69,6 +71,11 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self.requests: list[service_pb2.ModelInferRequest] = []
         #: Metadata of each of them.
         self.metadata: list[dict[str, str]] = []
+        #: Region -> what it maps; None lets nobody share memory.
+        self.regions: dict[str, mmap.mmap] | None = None
+        #: Every region that was offered; permissions of the files of those that were opened.
+        self.offered: list[str] = []
+        self.modes: list[int] = []
         #: Calls by method's name.
         self.calls: Counter[str] = Counter()
         #: Most inferences that were under way at once.
@@ -136,6 +143,25 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
             answer.models.add(name=model, version="1", state="READY")
         return answer
 
+    def SystemSharedMemoryRegister(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["SystemSharedMemoryRegister"] += 1
+        self.offered.append(request.name)
+        if self.regions is None:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not for clients")
+        file = os.open(f"/dev/shm{request.key}", os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            self.modes.append(os.fstat(file).st_mode & 0o777)
+            self.regions[request.name] = mmap.mmap(file, request.byte_size, prot=mmap.PROT_READ)
+        finally:
+            os.close(file)
+        return service_pb2.SystemSharedMemoryRegisterResponse()
+
+    def SystemSharedMemoryUnregister(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.calls["SystemSharedMemoryUnregister"] += 1
+        assert self.regions is not None
+        del self.regions[request.name]
+        return service_pb2.SystemSharedMemoryUnregisterResponse()
+
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         with self._under_way():
             self.calls["ModelInfer"] += 1
@@ -155,8 +181,21 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
             if request.model_name not in self.models:
                 unknown = f"Request for unknown model: '{request.model_name}' is not found"
                 context.abort(grpc.StatusCode.UNAVAILABLE, unknown)
-            pixels = _pixels(request, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why))
+            parameters = request.inputs[0].parameters
+            named = "shared_memory_region" in parameters
+            name = parameters["shared_memory_region"].string_param if named else ""
+            if name and name not in (self.regions or {}):
+                context.abort(grpc.StatusCode.NOT_FOUND, f"Unable to find shared memory region: '{name}'")
+            content = self._mapped(request, name) if name else request.raw_input_contents[0]
+            pixels = _pixels(request, content, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why))
             return _answer(request, pixels, self.version)
+
+    def _mapped(self, request: Any, name: str) -> bytes:
+        assert self.regions is not None
+        assert not request.raw_input_contents
+        parameters = request.inputs[0].parameters
+        first, size = (parameters[f"shared_memory_{what}"].int64_param for what in ("offset", "byte_size"))
+        return self.regions[name][first : first + size]
 
     @contextmanager
     def _under_way(self):  # type: ignore[no-untyped-def]
@@ -177,8 +216,7 @@ def _first_of(seconds: float, *events: threading.Event) -> None:
         waited += 0.005 * len(events)
 
 
-def _pixels(request: Any, refuse: Callable[[str], None]) -> NDArray[np.uint8]:
-    (data,) = request.raw_input_contents
+def _pixels(request: Any, data: bytes, refuse: Callable[[str], None]) -> NDArray[np.uint8]:
     if request.inputs[0].shape[0] > MAX_BATCH:
         refuse(f"inference request batch-size must be <= {MAX_BATCH} for '{request.model_name}'")
     if request.model_name != ENSEMBLE:

@@ -19,6 +19,7 @@ from alexnet_client._errors import (
     Overloaded,
     RequestError,
     ServerError,
+    SharedMemoryWarning,
     Unavailable,
     UnknownModel,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "RequestError",
     "Retry",
     "ServerError",
+    "SharedMemoryWarning",
     "TensorMetadata",
     "Unavailable",
     "UnknownModel",

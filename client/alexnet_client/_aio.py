@@ -61,6 +61,7 @@ class AsyncAlexNetClient:
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
         id_prefix: str = "",
+        shared_memory: bool = False,
     ) -> None:
         """As :class:`AlexNetClient`.
 
@@ -68,7 +69,9 @@ class AsyncAlexNetClient:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix)
+        options = Options(
+            url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix, shared_memory
+        )
         self._core = Core(options, registry, tracer)
         self._opened: tuple[Any, Any] | None = None
 
@@ -138,7 +141,9 @@ class AsyncAlexNetClient:
 
     async def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other tasks end with an error."""
-        self._core.closed = True
+        farewell = self._core.close()
+        if farewell is not None:
+            await self._attempt(farewell)
         if self._opened is not None:
             await self._opened[0].close()
 

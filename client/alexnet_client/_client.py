@@ -66,6 +66,7 @@ class AlexNetClient:
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
         id_prefix: str = "",
+        shared_memory: bool = False,
     ) -> None:
         """Name the server; nothing is sent yet.
 
@@ -81,12 +82,16 @@ class AlexNetClient:
             registry: where this client's metrics are kept (``prometheus-client``).
             tracer: what makes a span of each request (OpenTelemetry), which the server's spans join.
             id_prefix: how the ids of its requests begin, by which the server's log and traces tell whose they are.
+            shared_memory: let pixels go through memory that a server on this machine maps, if it allows that; where it
+                does not they travel in messages, after one :class:`SharedMemoryWarning`.
 
         Raises:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix)
+        options = Options(
+            url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix, shared_memory
+        )
         self._core = Core(options, registry, tracer)
         self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
         self._stub = GRPCInferenceServiceStub(self._channel)
@@ -209,7 +214,9 @@ class AlexNetClient:
 
     def close(self) -> None:
         """Close the connection; again is harmless. Calls under way in other threads end with an error."""
-        self._core.closed = True
+        farewell = self._core.close()
+        if farewell is not None:
+            self._call(farewell)
         self._channel.close()
 
     def __enter__(self: _Self) -> _Self:

@@ -31,6 +31,7 @@ from alexnet_client._options import Options, Timeout
 from alexnet_client._request import IMAGES_A_REQUEST, Request, Wanted, requests, top
 from alexnet_client._results import Answer, Answered, Health, ModelMetadata, ModelState, TensorMetadata
 from alexnet_client._retry import Budget, Retry
+from alexnet_client._shared_memory import SharedMemory
 from alexnet_client._telemetry import Telemetry
 from alexnet_client.contract import EMBEDDING, IMAGE, PIXEL_ZERO, PROBE_ID, SERVED_MODELS
 
@@ -57,6 +58,7 @@ class Core:
         #: Read now, so that a file that is missing is said where it is named.
         self.credentials = options.tls.credentials() if options.tls else None
         self.closed = False
+        self._memory = SharedMemory(options) if options.shared_memory else None
         self._budget = Budget(options.retry.budget)
         self._prefix, self._numbers = options.id_prefix or secrets.token_hex(4), itertools.count(1)
 
@@ -72,7 +74,7 @@ class Core:
         self, images: Sequence[ImageLike], outputs: Sequence[Wanted], deadline: Deadline
     ) -> Iterator[Steps[Answered]]:
         """One for each request of a call. What cannot be encoded is an exchange that fails, in its turn."""
-        made = requests(self.options.model, images, outputs, self._check(deadline))
+        made = requests(self.options.model, images, outputs, self._check(deadline), memory=self._memory)
         while True:
             began = deadline.now
             try:
@@ -84,7 +86,8 @@ class Core:
                 return
             if self.telemetry:
                 self.telemetry.encoded(deadline.now - began)
-            yield exchange(self.options, request, self._id(), deadline, self._budget, self.telemetry)
+            steps = exchange(self.options, request, self._id(), deadline, self._budget, self.telemetry)
+            yield self._memory.through(request, steps, deadline) if self._memory else steps
 
     def chunk_requests(
         self, first: int, images: Sequence[ImageLike], outputs: Sequence[Wanted]
@@ -92,7 +95,7 @@ class Core:
         """Some images of a stream, encoded; and place -> why, of those that cannot be."""
         refused: dict[int, InvalidImage] = {}
         began = time.monotonic()
-        made = list(requests(self.options.model, images, outputs, refused=refused, first=first))
+        made = list(requests(self.options.model, images, outputs, refused=refused, first=first, memory=self._memory))
         if self.telemetry:
             self.telemetry.encoded(time.monotonic() - began)
         return made, refused
@@ -108,9 +111,9 @@ class Core:
         made, refused = encoded
         answered: list[Answered] = []
         for request in made:
-            got = yield from tolerant(
-                self.options, request, self._id(), Deadline(timeout), self._budget, refused, self.telemetry
-            )
+            deadline = Deadline(timeout)
+            steps = tolerant(self.options, request, self._id(), deadline, self._budget, refused, self.telemetry)
+            got = yield from self._memory.through(request, steps, deadline) if self._memory else steps
             answered += [got] if got else []
         return _results.one_by_one(answered, dict(enumerate(images, first)), refused)
 
@@ -127,7 +130,7 @@ class Core:
         answered = []
         for number, name in enumerate(models if infer else ()):
             (request,) = requests(name, [_GREY], [Wanted(EMBEDDING)])
-            options = replace(self.options, model=name, retry=_ONCE)
+            options = replace(self.options, model=name, retry=_ONCE, shared_memory=False)
             # Each has its share of what is left, so that one that hangs does not make the others look dead.
             share = None if deadline.left is None else deadline.left / (len(models) - number)
             try:
@@ -161,6 +164,11 @@ class Core:
             for tensors in (said.inputs, said.outputs)
         )
         return ModelMetadata(said.name, tuple(said.versions), inputs, outputs)
+
+    def close(self) -> Send | None:
+        """The client is closed; what to tell the server before, if anything."""
+        self.closed = True
+        return self._memory.close() if self._memory else None
 
     def _id(self) -> str:
         return f"{self._prefix}-{next(self._numbers)}"

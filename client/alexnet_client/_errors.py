@@ -13,7 +13,9 @@ AlexNetError
 
 ClientClosed (RuntimeError): the client was used after it was closed, which is a mistake of the program's.
 
-Of each, `failure` says which request it was and how it ended, if one was sent; `__cause__` is gRPC's own error.
+SharedMemoryWarning (UserWarning): `shared_memory` cannot be had, and all goes on without it.
+
+Of each error, `failure` says which request it was and how it ended, if one was sent; `__cause__` is gRPC's own error.
 """
 
 from __future__ import annotations
@@ -119,9 +121,15 @@ class ServerError(RequestError):
     """The server failed."""
 
 
+class SharedMemoryWarning(UserWarning):
+    """``shared_memory`` was asked for and cannot be had: pixels travel in messages."""
+
+
 #: What a client says itself: of a deadline that passed before anything was sent, and of what nobody waits for any more.
 ENCODING = "images were still being encoded here"
 CALLED_OFF = "called off"
+#: Triton's words for a request that names memory which it has not mapped, or no longer.
+SHARED_MEMORY_LOST = "shared memory region"
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,13 @@ MEANINGS = (
         UnknownModel,
         False,
         "{url} does not serve {model!r} ({message}): `alexnet-client health` lists what it serves",
+    ),
+    Meaning(
+        ("NOT_FOUND", "INVALID_ARGUMENT", "INTERNAL"),
+        (SHARED_MEMORY_LOST,),
+        Unavailable,
+        True,
+        "{url} has no shared memory of this client's any more ({message}): send again",
     ),
     Meaning(
         ("NOT_FOUND",),

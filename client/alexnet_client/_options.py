@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, Final, Literal, Union
 
 from alexnet_client._errors import InvalidRequest
+from alexnet_client._request import takes_files
 from alexnet_client._retry import Retry
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL
@@ -62,6 +63,8 @@ class Options:
     token: str | Callable[[], str] | None = field(default=None, repr=False)
     #: How the ids of its requests begin; as no other client's do, if it is empty.
     id_prefix: str = ""
+    #: Whether pixels go through memory that the server maps, too.
+    shared_memory: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, (str, list, tuple)) or not self.url:
@@ -79,6 +82,8 @@ class Options:
             raise InvalidRequest(f"tls is a {type(self.tls).__name__}: want TLS(ca=..., certificate=..., key=...)")
         if self.token is not None and self.tls is None:
             raise InvalidRequest("a token would travel for all to read: give tls=TLS(...) as well")
+        if self.shared_memory:
+            self._check_neighbour()
         for key, value in self.metadata.items():
             if not isinstance(key, str) or not _METADATA.fullmatch(key) or key.startswith("grpc-"):
                 raise InvalidRequest(f"metadata has the key {key!r}: want lower-case letters, digits and . _ -")
@@ -104,6 +109,18 @@ class Options:
     def balanced(self) -> bool:
         """Whether there may be several servers."""
         return len(self.urls) > 1 or self.name.startswith(_DNS)
+
+    def _check_neighbour(self) -> None:
+        if self.balanced or not _is_here(self.urls[0]):
+            raise InvalidRequest(
+                f"shared_memory is for one server on this machine, and url is {self.name!r}: want localhost or a "
+                f"loopback address, such as {DEFAULT_URL!r}, or no shared_memory"
+            )
+        if takes_files(self.model):
+            raise InvalidRequest(
+                f"shared_memory is for pixels, and {self.model} is sent files: want a model that takes pixels, or no "
+                "shared_memory"
+            )
 
     def call_metadata(self) -> tuple[tuple[str, str], ...]:
         """What is sent along with an attempt."""
@@ -149,6 +166,15 @@ def _check_url(url: object) -> None:
     parts = _URL.fullmatch(text)
     if not parts or int(parts["port"]) not in _PORTS:
         raise InvalidRequest(f"url is {url!r}: {_WANTED}")
+
+
+def _is_here(url: str) -> bool:
+    """Whether it is an address of the machine that asks, whichever that is."""
+    host = url.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _family(url: str) -> str:

@@ -6,8 +6,10 @@ import struct
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from alexnet_client import work
@@ -24,6 +26,9 @@ from alexnet_client.contract import (
 )
 from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
+
+if TYPE_CHECKING:
+    from alexnet_client._shared_memory import SharedMemory
 
 #: Bytes of a request beside its files, a file; generously.
 AROUND = 1024
@@ -51,8 +56,10 @@ def takes_files(model: str) -> bool:
     return model in MODELS and MODELS[model].takes_files
 
 
-def _pixels(image: ImageLike) -> bytes:
-    return as_pixels(image).tobytes()
+def _encoded(image: bytes | NDArray[np.uint8], tensor: Tensor) -> bytes:
+    """An element of a tensor; the binary form of BYTES has its length before it."""
+    data = image if isinstance(image, bytes) else image.tobytes()
+    return data if tensor is IMAGE else _LENGTH.pack(len(data)) + data
 
 
 def top(count: int) -> Wanted:
@@ -72,27 +79,33 @@ class Request:
     def __init__(
         self,
         places: Sequence[int],
-        files: list[bytes],
+        files: Sequence[Any],
         tensor: Tensor,
         outputs: Sequence[Wanted],
         names: Mapping[int, str],
+        memory: SharedMemory | None = None,
     ) -> None:
         """Encode them.
 
         Args:
             places: in the call.
-            files: of each, what travels: a file, or pixels ``uint8[224, 224, 3]``. Is emptied.
+            files: of each, what travels: a file, or pixels ``uint8[224, 224, 3]``.
             names: place -> file's name, of those that have one.
+            memory: that pixels go through, where there is room.
         """
         self.places, self.names = places, names
         self._tensor, self._outputs = tensor, outputs
         #: As the KServe v2 protocol has it, without model and id.
         self.message = ModelInferRequest()
         self.message.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=(len(files), *tensor.shape))
-        if tensor is not IMAGE:  # the binary form of BYTES: each element's length before it
-            files[:] = [_LENGTH.pack(len(file)) + file for file in files]
-        self.message.raw_input_contents.append(files[0] if len(files) == 1 else b"".join(files))
-        files.clear()
+        #: Where the images lie, if the message only says so.
+        self.slot = memory.take(files) if memory and tensor is IMAGE else None
+        if self.slot is not None:
+            self.slot.refer(self.message.inputs[0])
+        elif len(files) == 1:
+            self.message.raw_input_contents.append(_encoded(files[0], tensor))
+        else:
+            self.message.raw_input_contents.append(b"".join([_encoded(file, tensor) for file in files]))
         for wanted in outputs:
             output = self.message.outputs.add(name=wanted.tensor.name)
             if wanted.class_count:
@@ -103,8 +116,15 @@ class Request:
         """Whether its model has a queue that can be told how long; an ensemble has none of its own."""
         return self._tensor is IMAGE
 
+    def inline(self) -> None:
+        """Have the message carry what it has only named."""
+        if self.slot is not None and not self.message.raw_input_contents:
+            self.message.inputs[0].ClearField("parameters")
+            self.message.raw_input_contents.append(self.slot.pixels.tobytes())
+
     def without(self, places: Container[int]) -> Request:
         """The same, less some of its images."""
+        self.inline()
         kept = [(place, file) for place, file in zip(self.places, self._files(), strict=True) if place not in places]
         return Request(
             [place for place, _ in kept], [file for _, file in kept], self._tensor, self._outputs, self.names
@@ -130,6 +150,7 @@ def requests(
     check: Callable[[], None] = lambda: None,
     refused: dict[int, InvalidImage] | None = None,
     first: int = 0,
+    memory: SharedMemory | None = None,
 ) -> Iterator[Request]:
     """A call's images, request by request.
 
@@ -137,14 +158,16 @@ def requests(
         check: called before each image is encoded, which may take a while; may raise.
         refused: gets those that cannot be used, place -> why, and the others travel without them.
         first: place of the first image.
+        memory: that pixels go through, where there is room.
 
     Raises:
         InvalidImage: images cannot be used, and ``refused`` is None; names all those of a request.
     """
     files = takes_files(model)
+    encode: Callable[[ImageLike], Any] = as_file if files else as_pixels
     for start in range(0, len(images), IMAGES_A_REQUEST):
         part = dict(enumerate(images[start : start + IMAGES_A_REQUEST], first + start))
-        values, bad = _each(as_file if files else _pixels, part, check)
+        values, bad = _each(encode, part, check)
         names = {place: called for place, image in part.items() if (called := name(image))}
         if bad and refused is None:
             if files:  # Nothing travels: what the server would have said of the others is found here, by its code.
@@ -155,7 +178,7 @@ def requests(
             refused[place] = InvalidImage({place: str(error)}, names)
         tensor = ENCODED if files else IMAGE
         for run in list(_runs(values)) if files else [list(values)]:
-            yield Request(run, [values.pop(place) for place in run], tensor, outputs, names)
+            yield Request(run, [values.pop(place) for place in run], tensor, outputs, names, memory)
 
 
 def _runs(files: Mapping[int, bytes]) -> Iterator[list[int]]:

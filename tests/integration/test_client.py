@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_client import AlexNetClient, DeadlineExceeded, InvalidRequest, Overloaded, UnknownModel
+from alexnet_client import (
+    AlexNetClient,
+    DeadlineExceeded,
+    InvalidRequest,
+    Overloaded,
+    SharedMemoryWarning,
+    UnknownModel,
+)
 from alexnet_client.contract import IMAGE, PROBABILITIES
 from deploy.serve.server import LocalServer
 from export.runtimes.onnx import OnnxRuntime
@@ -68,6 +75,14 @@ def test_health_names_server_and_models(server: LocalServer) -> None:
     assert health.ready
     assert health.server == "triton"
     assert health.models == ("alexnet_fp32", "alexnet_int8", "alexnet")
+
+
+def test_this_server_maps_nobodys_memory(server: LocalServer) -> None:
+    picture = np.full(IMAGE.shape, 90, np.uint8)
+    with AlexNetClient(server.grpc_url, "alexnet_int8", shared_memory=True) as client:
+        with pytest.warns(SharedMemoryWarning, match="PERMISSION_DENIED"):
+            first = client.embed(picture)
+        np.testing.assert_allclose(client.embed(picture), first, atol=1e-4)
 
 
 def test_what_is_not_served_is_said_so(server: LocalServer) -> None:

@@ -56,6 +56,7 @@ PUBLIC = [
     "RequestError",
     "Retry",
     "ServerError",
+    "SharedMemoryWarning",
     "TensorMetadata",
     "Unavailable",
     "UnknownModel",

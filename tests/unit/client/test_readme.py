@@ -29,6 +29,7 @@ def test_examples_run(example: str, tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     monkeypatch.chdir(tmp_path)
     with FakeTriton() as server:
+        server.regions = {}
         assert DEFAULT_URL in example
         names: dict = {}
         exec(compile(example.replace(DEFAULT_URL, server.url), "README.md", "exec"), names)
