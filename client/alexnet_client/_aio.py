@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client import _channel, _core, _results
 from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
@@ -264,7 +263,7 @@ class AsyncAlexNetClient:
         """Made in the event loop, which the client may be older than."""
         if self._opened is None:
             channel = _channel.connect(self._core.options, self._core.credentials, grpc.aio)
-            self._opened = channel, GRPCInferenceServiceStub(channel)
+            self._opened = channel, _channel.stub(channel)
         return self._opened[1]
 
 

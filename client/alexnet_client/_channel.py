@@ -6,9 +6,13 @@ import json
 from typing import Any
 
 import grpc
+from tritonclient.grpc.service_pb2 import DESCRIPTOR, ModelInferResponse
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client._options import Options
+from alexnet_client._request import Request
 
+_SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 #: Milliseconds: a connection that carries a call and is silent for so long is asked for a sign of life; Triton takes
 #: offence at more than two such questions (``--grpc-http2-max-ping-strikes``), so few calls may meet one.
 KEEPALIVE, KEEPALIVE_TIMEOUT = 20_000, 5_000
@@ -55,3 +59,10 @@ def connect(options: Options, credentials: grpc.ChannelCredentials | None, modul
     if options.tls is not None and options.tls.server_name is not None:
         given.append(("grpc.ssl_target_name_override", options.tls.server_name))
     return module.secure_channel(options.target, credentials, options=given)
+
+
+def stub(channel: Any) -> Any:
+    """The calls of the service, of either kind of channel; ``ModelInfer`` takes a :class:`Request`."""
+    made = GRPCInferenceServiceStub(channel)
+    made.ModelInfer = channel.unary_unary(f"/{_SERVICE}/ModelInfer", Request.encode, ModelInferResponse.FromString)
+    return made

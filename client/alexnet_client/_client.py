@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client import _channel, _core, _results
 from alexnet_client._core import IN_FLIGHT, STREAM_IN_FLIGHT, Core
@@ -94,7 +93,7 @@ class AlexNetClient:
         )
         self._core = Core(options, registry, tracer)
         self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
-        self._stub = GRPCInferenceServiceStub(self._channel)
+        self._stub = _channel.stub(self._channel)
 
     @property
     def url(self) -> str:

@@ -12,8 +12,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, Union
 
-from tritonclient.grpc.service_pb2 import ModelInferRequest
-
 from alexnet_client._errors import Failure, InvalidImage, meaning, translate
 from alexnet_client._options import Options
 from alexnet_client._request import Request
@@ -56,7 +54,7 @@ class Deadline:
 class Send(NamedTuple):
     """Put an attempt under way."""
 
-    #: Of the KServe v2 service.
+    #: Of the KServe v2 service; its message, of ``ModelInfer`` a :class:`Request`.
     method: str
     message: Any
     #: Seconds that it may take.
@@ -119,14 +117,13 @@ def _attempts(
     options: Options, request: Request, request_id: str, deadline: Deadline, budget: Budget, observer: Observer
 ) -> Steps[Answered]:
     retry = options.retry
-    message = request.message
-    message.model_name, message.id = options.model, request_id
+    request.message.model_name, request.message.id = options.model, request_id
     budget.deposit()
     attempts = under_way = 0
     while True:
         attempts, under_way = attempts + 1, under_way + 1
         began = deadline.now
-        yield _attempt(options, message, request, deadline, observer)
+        yield _attempt(options, request, deadline, observer)
         while under_way:
             hedges = retry.hedge is not None and attempts < retry.attempts
             reply = yield Wait(retry.hedge if hedges else None)
@@ -136,7 +133,7 @@ def _attempts(
                     continue
                 observer.again(HEDGE)
                 attempts, under_way = attempts + 1, under_way + 1
-                yield _attempt(options, message, request, deadline, observer)
+                yield _attempt(options, request, deadline, observer)
                 continue
             under_way -= 1
             observer.attempted(deadline.now - began, reply.headers)
@@ -182,11 +179,9 @@ def tolerant(
     return None
 
 
-def _attempt(
-    options: Options, message: ModelInferRequest, request: Request, deadline: Deadline, observer: Observer
-) -> Send:
+def _attempt(options: Options, request: Request, deadline: Deadline, observer: Observer) -> Send:
     left = deadline.left
     if left is not None and request.waits_in_queue:
         # Whoever has given up need not be worked for; and 0 would be for ever.
-        message.parameters["timeout"].int64_param = min(_LONGEST, max(1, int(left * MICROSECONDS)))
-    return Send("ModelInfer", message, left, options.call_metadata() + observer.metadata())
+        request.message.parameters["timeout"].int64_param = min(_LONGEST, max(1, int(left * MICROSECONDS)))
+    return Send("ModelInfer", request, left, options.call_metadata() + observer.metadata())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from alexnet_client import work
@@ -51,15 +51,32 @@ class Wanted:
     class_count: int = 0
 
 
+@cache
 def takes_files(model: str) -> bool:
     """Whether a model is sent files; any other is sent pixels, one that is not ours included."""
     return model in MODELS and MODELS[model].takes_files
 
 
-def _encoded(image: bytes | NDArray[np.uint8], tensor: Tensor) -> bytes:
-    """An element of a tensor; the binary form of BYTES has its length before it."""
-    data = image if isinstance(image, bytes) else image.tobytes()
-    return data if tensor is IMAGE else _LENGTH.pack(len(data)) + data
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    made = bytearray()
+    while number > 0x7F:
+        made.append(number & 0x7F | 0x80)
+        number >>= 7
+    made.append(number)
+    return bytes(made)
+
+
+#: Before the images and their length: the field they are, which has one (wire type 2).
+_IMAGES = _varint(ModelInferRequest.DESCRIPTOR.fields_by_name["raw_input_contents"].number << 3 | 2)
+
+
+def _parts(images: Iterable[Any], tensor: Tensor) -> Iterator[Any]:
+    """Of a tensor's bytes; the binary form of BYTES has each element's length before it."""
+    for image in images:
+        if tensor is not IMAGE:
+            yield _LENGTH.pack(len(image))
+        yield np.ascontiguousarray(image) if isinstance(image, np.ndarray) else image
 
 
 def top(count: int) -> Wanted:
@@ -74,7 +91,7 @@ def top(count: int) -> Wanted:
 
 
 class Request:
-    """Images of a call that travel together, encoded. The message is all that is held of them."""
+    """Images of a call that travel together, encoded; they are held once."""
 
     def __init__(
         self,
@@ -95,17 +112,17 @@ class Request:
         """
         self.places, self.names = places, names
         self._tensor, self._outputs = tensor, outputs
-        #: As the KServe v2 protocol has it, without model and id.
+        #: As the KServe v2 protocol has it, without model and id, and without the images.
         self.message = ModelInferRequest()
         self.message.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=(len(files), *tensor.shape))
         #: Where the images lie, if the message only says so.
         self.slot = memory.take(files) if memory and tensor is IMAGE else None
+        #: What they are put together from, at first; then they are, as they travelled.
+        self._parts: list[Any] = []
         if self.slot is not None:
             self.slot.refer(self.message.inputs[0])
-        elif len(files) == 1:
-            self.message.raw_input_contents.append(_encoded(files[0], tensor))
         else:
-            self.message.raw_input_contents.append(b"".join([_encoded(file, tensor) for file in files]))
+            self._parts = list(_parts(files, tensor))
         for wanted in outputs:
             output = self.message.outputs.add(name=wanted.tensor.name)
             if wanted.class_count:
@@ -116,11 +133,25 @@ class Request:
         """Whether its model has a queue that can be told how long; an ensemble has none of its own."""
         return self._tensor is IMAGE
 
+    def encode(self) -> bytes:
+        """As it travels.
+
+        The images are put behind the message as protobuf would (protobuf.dev/programming-guides/encoding: a message may
+        be cut in two between fields), and copied once: protobuf would do so twice more.
+        """
+        head: bytes = self.message.SerializeToString()
+        if not self._parts:
+            return head
+        size = sum(memoryview(part).nbytes for part in self._parts)
+        data = b"".join((head, _IMAGES, _varint(size), *self._parts))
+        self._parts = [memoryview(data)[-size:]]
+        return data
+
     def inline(self) -> None:
-        """Have the message carry what it has only named."""
-        if self.slot is not None and not self.message.raw_input_contents:
+        """Carry what the message has only named."""
+        if self.slot is not None and not self._parts:
             self.message.inputs[0].ClearField("parameters")
-            self.message.raw_input_contents.append(self.slot.pixels.tobytes())
+            self._parts = [self.slot.pixels.tobytes()]
 
     def without(self, places: Container[int]) -> Request:
         """The same, less some of its images."""
@@ -131,7 +162,7 @@ class Request:
         )
 
     def _files(self) -> Iterator[bytes]:
-        (content,) = self.message.raw_input_contents
+        content = b"".join(self._parts)
         if self._tensor is IMAGE:
             size = len(content) // len(self.places)
             yield from (content[start : start + size] for start in range(0, len(content), size))

@@ -91,9 +91,8 @@ def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: s
     made = list(requests(model, images, OUTPUTS[outputs]))
     if len(made) != 1:
         raise LoadTestError(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
-    message = made[0].message
-    message.model_name = model
-    return bytes(message.SerializeToString())
+    made[0].message.model_name = model
+    return made[0].encode()
 
 
 def _spoiled(message: bytes) -> bytes:

@@ -69,7 +69,7 @@ class SystemUnderTest:
         for request in requests(self._model, images, self._outputs, refused=refused):
             ids = [query[place].id for place in request.places]
             request.message.model_name = self._model
-            message = request.message.SerializeToString()
+            message = request.encode()
             self._room.acquire()
             call = self._infer.future(message, timeout=PATIENCE)
             call.add_done_callback(lambda call, ids=ids: self._ended(call, ids))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 import pytest
-from tritonclient.grpc.service_pb2 import ModelInferResponse
+from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from alexnet_client import (
     AlexNetError,
@@ -77,7 +77,7 @@ class Driver:
                 if isinstance(step, Send):
                     under_way += 1
                     self.attempts.append(step.timeout)
-                    self.messages.append(step.message.inputs[0].shape[0])
+                    self.messages.append(step.message.message.inputs[0].shape[0])
                     step = steps.send(None)
                 elif not under_way:
                     self.pauses.append(step.seconds)
@@ -244,18 +244,40 @@ def test_every_code_has_a_meaning_whatever_is_said() -> None:
     assert {status for each in MEANINGS for status in each.statuses} == {code.name for code in grpc.StatusCode} - {"OK"}
 
 
+def contents(request: Request) -> list[bytes]:
+    return list(ModelInferRequest.FromString(request.encode()).raw_input_contents)
+
+
+@pytest.mark.parametrize("size", [1, 0x7F, 0x80, 0x3FFF, 0x4000, 150_528, 2**21])
+def test_a_request_is_encoded_as_protobuf_does_it(size: int) -> None:
+    request = Request([0], [bytes(size)], IMAGE, [Wanted(EMBEDDING)], {})
+    plain = ModelInferRequest(raw_input_contents=[bytes(size)])
+    plain.MergeFrom(request.message)
+    assert request.encode() == plain.SerializeToString()
+
+
+def test_a_repetition_is_what_was_sent_first_whatever_has_become_of_the_array() -> None:
+    array = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
+    wanted = [array[:, ::-1].tobytes()]
+    request = Request([0], [array[:, ::-1]], IMAGE, [Wanted(EMBEDDING)], {})
+    assert contents(request) == wanted
+    array[:] = 0
+    request.message.id = "again"
+    assert contents(request) == wanted
+
+
 def test_files_travel_with_their_lengths_and_can_be_left_out() -> None:
     request = Request([3, 4, 6], [b"ab", b"", b"cde"], ENCODED, [Wanted(EMBEDDING)], {})
-    assert request.message.raw_input_contents == [b"\2\0\0\0ab" + b"\0\0\0\0" + b"\3\0\0\0cde"]
+    assert contents(request) == [b"\2\0\0\0ab" + b"\0\0\0\0" + b"\3\0\0\0cde"]
     assert request.message.inputs[0].shape == [3, 1]
     left = request.without({4})
     assert left.places == [3, 6]
-    assert left.message.raw_input_contents == [b"\2\0\0\0ab" + b"\3\0\0\0cde"]
+    assert contents(left) == [b"\2\0\0\0ab" + b"\3\0\0\0cde"]
     assert left.message.inputs[0].shape == [2, 1]
 
 
 def test_pixels_travel_one_after_the_other_and_can_be_left_out() -> None:
     pictures = [bytes([shade]) * int(np.prod(IMAGE.shape)) for shade in range(3)]
     request = Request([0, 1, 2], list(pictures), IMAGE, [Wanted(EMBEDDING)], {})
-    assert request.message.raw_input_contents == [b"".join(pictures)]
-    assert request.without({0, 1}).message.raw_input_contents == pictures[2:]
+    assert contents(request) == [b"".join(pictures)]
+    assert contents(request.without({0, 1})) == pictures[2:]
