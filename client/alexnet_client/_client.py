@@ -170,7 +170,8 @@ class AlexNetClient:
         An image that cannot be used is an answer that says why, and hurts no other.
 
         Args:
-            images: as of :meth:`classify`, as many as there are; read in the thread that asks for answers.
+            images: as of :meth:`classify`, as many as there are; read in the thread that asks for answers. They are not
+                copied: an array stays as it is until its answer is there.
             top_k: classes of each; None for none.
             embed: whether to answer the embedding.
             ordered: whether answers come in the images' order, or as they are ready.

@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -89,7 +90,17 @@ def kill(process: int) -> None:
     for each in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(family, timeout=5)
+    deadline = time.monotonic() + 5
+    while not all(map(_over, family)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _over(process: psutil.Process) -> bool:
+    """Whether it does nothing any more; one that nobody waits for, as tritonserver for its backends, is a zombie."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def naming(prefix: str) -> list[psutil.Process]:

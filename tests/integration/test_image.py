@@ -96,7 +96,9 @@ def commands(manifest: Any) -> Iterator[tuple[str, ...]]:
 
 
 def test_every_command_of_the_chart_is_in_it(buildah: Buildah) -> None:
-    modules = {words[2] for values in VALUES for manifest in render(values) for words in commands(manifest)}
+    # Engines are built in the other image.
+    mine = [values for values in VALUES if values.name != "engines-values.yaml"]
+    modules = {words[2] for values in mine for manifest in render(values) for words in commands(manifest)}
     assert {"deploy.serve", "deploy.serve.probe", "deploy.gateway", "deploy.prober", "alexnet_client"} <= modules
     with buildah.container() as container:
         for module in modules:
