@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alexnet_client import TLS
+from alexnet_client.contract import SERVED_MODELS
 from deploy.loadtest import schedule
 from deploy.loadtest.load import IMAGES, PATIENCE, SECONDS, images_for, running, send, time_alone, warm
 from deploy.loadtest.load_report import LoadReport, ModelReport, RunReport
@@ -28,7 +29,7 @@ from deploy.loadtest.search import Run
 from deploy.loadtest.served import describe
 from deploy.loadtest.server_time import count
 from deploy.loadtest.verdict import FEWEST, judge
-from deploy.loadtest.workload import OUTPUTS, Workload, workload
+from deploy.loadtest.workload import OUTPUTS, Workload, mixed, workload
 
 #: Distinct requests, at least, where one has many images.
 REQUESTS = 4
@@ -99,6 +100,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help=f"({SECONDS:g}, or as long as {FEWEST} requests take)")
     parser.add_argument("--batch", type=int, default=1, help="images a request (%(default)s)")
     parser.add_argument("--outputs", choices=OUTPUTS, default="embed", help="(%(default)s)")
+    parser.add_argument(
+        "--mix", type=_share, metavar="MODEL=SHARE", help="that share of the requests is another model's"
+    )
     parser.add_argument("--zipf", type=float, default=0.0, metavar="S", help="exponent of repeats; 0 is all alike")
     parser.add_argument("--bad", type=float, default=0.0, metavar="SHARE", help="of requests with a bad file (0)")
     parser.add_argument("--deadline", type=float, metavar="MS", help=f"of a request ({PATIENCE} times --p99)")
@@ -117,17 +121,21 @@ def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, L
     if options.seconds is None:
         when = schedule.schedule(options, max(SECONDS, 1.15 * FEWEST / when.rate))
     _check(options)
-    load, images, asked = _workload(options)
+    load, images, asked = _workload(options, options.model)
+    if options.mix:
+        model, share = options.mix
+        load = mixed(load, _workload(options, model, bad=0.0)[0], share)
+        asked += f", {100 * share:g} % of the requests to {model}"
     target = options.p99 / 1000
     deadline = PATIENCE * target if options.deadline is None else options.deadline / 1000
     with running(options.url, options.repository, options.metrics) as (url, metrics):
         if metrics:
             count(metrics)  # an address that is wrong is told now
-        alone = time_alone(url, load.model, images, tls)
+        alone = time_alone(url, options.model, images, tls)
         warm(url, load, min(when.rate, GENTLE / alone), tls)
         with _bar(when.seconds):
             outcome = send(url, load, when.due(options.seed), deadline, options.processes, metrics, tls)
-        server = describe(url, [load.model], started=not options.url, tls=tls)
+        server = describe(url, load.model.split("+"), started=not options.url, tls=tls)
     verdict = judge(outcome, target, level=when.level)
     offered = Offered(when, load, asked, alone, target, Run(when.rate, outcome, verdict, confirms=True))
     return offered, LoadReport.now([offered.as_report()], server)
@@ -142,17 +150,28 @@ def _check(options: argparse.Namespace) -> None:
             raise LoadTestError(f"--{name} is {value}: want a whole number, at least 1")
 
 
-def _workload(options: argparse.Namespace) -> tuple[Workload, list[bytes | NDArray[np.uint8]], str]:
-    """What is sent, the images of its first request, and what it is in words."""
+def _workload(
+    options: argparse.Namespace, model: str, bad: float | None = None
+) -> tuple[Workload, list[bytes | NDArray[np.uint8]], str]:
+    """What a model is sent, the images of its first request, and what it is in words."""
+    bad = options.bad if bad is None else bad
     wanted = max(IMAGES, REQUESTS * options.batch)
-    images = list(islice(cycle(images_for(options.model)), wanted))
-    load = workload(
-        options.model, images, batch=options.batch, outputs=options.outputs, bad=options.bad, zipf=options.zipf
-    )
+    images = list(islice(cycle(images_for(model)), wanted))
+    load = workload(model, images, batch=options.batch, outputs=options.outputs, bad=bad, zipf=options.zipf)
     asked = f"{options.batch} image{'s' * (options.batch > 1)} a request, {options.outputs}"
     asked += f", repeats by Zipf's law ({options.zipf:g})" if options.zipf else ""
     asked += f", {100 * options.bad:g} % bad files" if options.bad else ""
     return load, images[: options.batch], asked
+
+
+def _share(text: str) -> tuple[str, float]:
+    model, equals, share = text.partition("=")
+    try:
+        if equals and model in SERVED_MODELS:
+            return model, float(share)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"got {text!r}, want MODEL=SHARE, such as {SERVED_MODELS[0]}=0.2")
 
 
 @contextmanager

@@ -26,8 +26,9 @@ BAD = b"\xff\xd8\xff\xe0" + bytes(60)
 
 @dataclass(frozen=True)
 class Workload:
-    """Distinct requests of one model, and how likely each is to be the next."""
+    """Distinct requests, and how likely each is to be the next."""
 
+    #: Or several with plus signs between them.
     model: str
     #: Images a request.
     batch: int
@@ -85,6 +86,19 @@ def workload(
         messages.append(_spoiled(good))
         chances = np.append(chances, bad)
     return Workload(model, batch, messages, chances, bad)
+
+
+def mixed(first: Workload, second: Workload, share: float) -> Workload:
+    """Both, ``share`` of the requests the second's, which has no bad ones and as many images a request.
+
+    Raises:
+        LoadTestError: that cannot be made.
+    """
+    if not 0 < share < 1:
+        raise LoadTestError(f"the share of {second.model} is {share:g}: want more than 0 and less than 1")
+    chances = np.concatenate((share * second.chances, (1 - share) * first.chances))
+    messages = [*second.messages, *first.messages]  # the bad one stays the last
+    return Workload(f"{first.model}+{second.model}", first.batch, messages, chances, (1 - share) * first.bad)
 
 
 def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: str) -> bytes:

@@ -131,16 +131,29 @@ def test_what_is_refused_is_counted_and_drawn(server: FakeTriton, tmp_path: Path
 def test_what_has_to_be_refused_is_an_answer(server: FakeTriton, tmp_path: Path, monkeypatch, capsys) -> None:
     files = [as_file(np.full((8, 8, 3), shade, np.uint8)) for shade in range(16)]
     monkeypatch.setattr(offer, "images_for", lambda _: files)
-    monkeypatch.setattr("deploy.loadtest.__main__.write_page", lambda *_: None)
+    monkeypatch.setattr("deploy.loadtest.page.write_page", lambda *_: None)
     assert ask(server, tmp_path, "--model", "alexnet", "--bad", "0.5", "--p99", "60000") == 1
     said = capsys.readouterr().out
     assert "50 % bad files" in said
     assert "unanswered       0.00 %\n" in said
 
 
+def test_two_models_are_asked(server: FakeTriton, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("deploy.loadtest.page.write_page", lambda *_: None)
+    assert ask(server, tmp_path, "--mix", "alexnet=0.5", "--p99", "60000") == 1  # too few
+    assert (
+        "alexnet_int8+alexnet, 1 image a request, embed, 50 % of the requests to alexnet\n" in capsys.readouterr().out
+    )
+    assert {request.model_name for request in server.requests[-20:]} == {"alexnet_int8", "alexnet"}
+    with pytest.raises(SystemExit):
+        ask(server, tmp_path, "--mix", "alexnet")
+    assert "got 'alexnet', want MODEL=SHARE, such as " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
+        (("--mix", "alexnet=1"), "the share of alexnet is 1: want more than 0 and less than 1"),
         (("--batch", "0"), "--batch is 0: want a whole number, at least 1"),
         (("--batch", "33"), "33 images do not fit into one request"),
         (("--deadline", "-1"), "--deadline is -1: want milliseconds, more than 0"),

@@ -10,7 +10,7 @@ from alexnet_client import AlexNetClient
 from alexnet_client._images import as_file
 from alexnet_client.contract import IMAGE
 from deploy.loadtest.loadtest_error import LoadTestError
-from deploy.loadtest.workload import workload
+from deploy.loadtest.workload import mixed, workload
 from tests.fake_triton import FakeTriton
 
 SHADES = [np.full(IMAGE.shape, shade, np.uint8) for shade in range(12)]
@@ -38,6 +38,20 @@ def test_the_first_are_sent_more_often_and_the_bad_as_often_as_told() -> None:
     assert (np.sort(counts[:12])[::-1][:4] == counts[:4]).all()
     even = np.bincount(workload("alexnet_int8", SHADES).order(12_000))
     assert even.min() > 800
+
+
+def test_two_models_get_their_shares() -> None:
+    files = [as_file(shade) for shade in SHADES]
+    both = mixed(workload("alexnet", files, bad=0.1), workload("alexnet_int8", SHADES, zipf=1.0), 0.25)
+    order = both.order(20_000)
+    models = [ModelInferRequest.FromString(message).model_name for message in both.messages]
+    asked = np.array(models)[order]
+    assert (asked == "alexnet_int8").mean() == pytest.approx(0.25, abs=0.02)
+    assert both.is_bad(order).mean() == pytest.approx(0.075, abs=0.01)
+    assert (asked[both.is_bad(order)] == "alexnet").all()
+    assert both.model == "alexnet+alexnet_int8"
+    with pytest.raises(LoadTestError, match="the share of alexnet_int8 is 1"):
+        mixed(both, workload("alexnet_int8", SHADES), 1.0)
 
 
 def test_batches_are_whole() -> None:
