@@ -208,12 +208,15 @@ def runs(
     seeds = iter(range(1, 10_000))
 
     def run(rate: float) -> Outcome:
-        # As many come as chance has it: three deviations more.
-        long = max(seconds, 1.15 * FEWEST / rate)
-        due = arrivals(steady(rate, long), seed=next(seeds))
+        due = arrivals(steady(rate, long_enough(rate, seconds)), seed=next(seeds))
         return send(url, load, due, PATIENCE * target, processes, metrics, tls)
 
     return run
+
+
+def long_enough(rate: float, seconds: float) -> float:
+    """Seconds of a run: so many, or what a percentile's requests take (and three deviations, as chance has them come)."""
+    return max(seconds, 1.15 * FEWEST / rate)
 
 
 def send(

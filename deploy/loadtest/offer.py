@@ -20,7 +20,7 @@ from tqdm import tqdm
 from alexnet_client import TLS
 from alexnet_client.contract import SERVED_MODELS
 from deploy.loadtest import schedule
-from deploy.loadtest.load import IMAGES, PATIENCE, SECONDS, images_for, running, send, time_alone, warm
+from deploy.loadtest.load import IMAGES, PATIENCE, SECONDS, images_for, long_enough, running, send, time_alone, warm
 from deploy.loadtest.load_report import LoadReport, ModelReport, RunReport
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import OK
@@ -119,7 +119,7 @@ def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, L
     """
     when = schedule.schedule(options, 1.0 if options.seconds is None else options.seconds)
     if options.seconds is None:
-        when = schedule.schedule(options, max(SECONDS, 1.15 * FEWEST / when.rate))
+        when = schedule.schedule(options, long_enough(when.rate, SECONDS))
     _check(options)
     load, images, asked = _workload(options, options.model)
     if options.mix:
