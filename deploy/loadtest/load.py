@@ -215,7 +215,7 @@ def runs(
 
 
 def long_enough(rate: float, seconds: float) -> float:
-    """Seconds of a run: so many, or what a percentile's requests take (and three deviations, as chance has them come)."""
+    """Seconds of a run: so many, or what a percentile's requests take, and three deviations, as they come by chance."""
     return max(seconds, 1.15 * FEWEST / rate)
 
 
