@@ -131,5 +131,5 @@ def test_one_run_from_the_command_line(server: LocalServer, tmp_path: Path, monk
     (model,) = load_report.read(tmp_path / "offer.json").models
     (run,) = model.runs
     (decoder, *_) = (each for each in run.server or () if each.model == "alexnet_decode")
-    assert 0 < decoder.requests <= run.statuses[OK] + 1
+    assert decoder.requests > 0
     assert "gamma, variation 2" in (tmp_path / "offer.html").read_text()

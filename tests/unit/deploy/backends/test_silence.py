@@ -13,8 +13,8 @@ from deploy.backends import silence as module
 from deploy.backends.silence import Silence
 from tests.waiting import wait_until
 
-#: In a third of the time.
-PERIOD, PATIENCE, LOOK = module.PERIOD / 3, module.PATIENCE / 3, module.LOOK / 3
+#: In two thirds of the time.
+PERIOD, PATIENCE, LOOK = module.PERIOD / 1.5, module.PATIENCE / 1.5, module.LOOK / 1.5
 SHORT, LONG = PATIENCE / 3, PATIENCE + PERIOD
 
 
