@@ -60,6 +60,7 @@ class Prometheus:
         alertmanager: str | None = None,
         every: str = "1s",
         labels: dict[str, dict[str, str]] | None = None,
+        patient: bool = False,
     ) -> None:
         """Write its configuration.
 
@@ -67,6 +68,7 @@ class Prometheus:
             targets: job -> addresses; others have none.
             alertmanager: its address.
             every: how often it looks, and evaluates.
+            patient: alerts want to be seen for as long as the rules say.
             labels: address -> labels that its metrics get, as the operator gives them by a pod's.
         """
         folder.mkdir()
@@ -76,7 +78,8 @@ class Prometheus:
         for group in rules["groups"]:
             group["interval"] = every
             for rule in group["rules"]:
-                rule.pop("for", None)
+                if not patient:
+                    rule.pop("for", None)
         (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
         config["rule_files"] = ["rules.yaml"]
         for job in config["scrape_configs"]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from alexnet_client.errors import AlexNetError
@@ -27,6 +29,14 @@ def run(name: str, body: Callable[[], int], interrupted: str = "interrupted") ->
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
+
+
+def stopped() -> threading.Event:
+    """What SIGTERM and Ctrl-C set from now on, for a command that ends in order; to be called in the main thread."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
 
 
 def add_metadata(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ import argparse
 import http.client
 import json
 import logging
-import signal
 import sys
 import threading
 import urllib.error
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet_client.command import run
+from alexnet_client.command import run, stopped
 from deploy.serve.unix_http import ask
 
 log = logging.getLogger("deploy.gateway.canary")
@@ -116,24 +115,32 @@ def give(admin: Path, percent: int) -> None:
     ask(admin, f"/runtime_modify?{PERCENT}={percent}", "POST")
 
 
-def keep(options: argparse.Namespace, stopping: threading.Event) -> None:
-    """Give the canary its share until ``stopping``, and nothing after that."""
+def keep(
+    admin: Path, prometheus: str, canary: str, steps: Sequence[int], step_seconds: float, stopping: threading.Event
+) -> None:
+    """Give the canary its share until ``stopping``, and nothing after that.
+
+    Args:
+        admin: the socket of Envoy's administration.
+        prometheus, canary: as of :func:`look`.
+        steps, step_seconds: as of :func:`share`.
+    """
     said: Share | None = None
     try:
         while not stopping.is_set():
-            now = share(look(options.prometheus, options.canary), options.steps, options.step_seconds)
+            now = share(look(prometheus, canary), steps, step_seconds)
             try:
-                give(options.admin, now.percent)
+                give(admin, now.percent)
             except OSError as error:  # it starts, or has left
-                log.warning("%s: %s", options.admin, error)
+                log.warning("%s: %s", admin, error)
             else:
                 if now != said:
-                    log.info("canary %s: %d %%: %s", options.canary, now.percent, now.reason)
+                    log.info("canary %s: %d %%: %s", canary, now.percent, now.reason)
                 said = now
             stopping.wait(EVERY)
     finally:
         with suppress(OSError):
-            give(options.admin, 0)
+            give(admin, 0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,14 +153,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--step-seconds", type=float, default=600.0, help="that each step takes (%(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stopped()
     return run("python -m deploy.gateway.canary", lambda: _keep(options, stopping))
 
 
 def _keep(options: argparse.Namespace, stopping: threading.Event) -> int:
-    keep(options, stopping)
+    keep(options.admin, options.prometheus, options.canary, options.steps, options.step_seconds, stopping)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from alexnet_client import TLS, AlexNetClient, AlexNetError, Retry
-from alexnet_client.command import add_metadata, run
+from alexnet_client.command import add_metadata, run, stopped
 from alexnet_client.contract import DEFAULT_MODEL, PROBE_ID, SERVED_MODELS
 from deploy.prober.expected import Expected, of_artefact, of_release
 from deploy.prober.metrics import Metrics
@@ -62,9 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.interval <= 0:
         parser.error(f"got --interval {options.interval:g}, want more than 0 seconds")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stopped()
     return run("python -m deploy.prober", lambda: _probe(options, stopping))
 
 

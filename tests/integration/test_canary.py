@@ -47,7 +47,12 @@ STABLE, CANARY = "replicas", "canary-replicas"
 HOSTS = {STABLE: "127.0.0.31", CANARY: "127.0.0.32"}
 #: Percent; and seconds that a step takes where one is to see the next.
 FIRST, STEP = 10, 4
-SETTINGS = {"gateway.rateLimit.requestsPerSecond": 10 * RATE, "gateway.rateLimit.burst": 100 * RATE}
+#: Nobody's pace on a busy machine is judged.
+SETTINGS = {
+    "gateway.perTryTimeout": "20s",
+    "gateway.rateLimit.requestsPerSecond": 10 * RATE,
+    "gateway.rateLimit.burst": 100 * RATE,
+}
 
 
 @dataclass
@@ -125,6 +130,7 @@ class Stage:
                 targets[CANARY]: {"track": "canary", "canary": label},
                 operations: {"canary": label},
             },
+            patient=True,
         )
         manifests = rendered(**{"canary.prometheus": f"http://{prometheus.url}"})
         ports = replace(self.ports, host=HOSTS[CANARY])

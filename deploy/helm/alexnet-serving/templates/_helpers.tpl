@@ -233,6 +233,16 @@ hedge_policy: {hedge_on_per_try_timeout: true}
 {{- end }}
 {{- end }}
 
+{{- /* Of a cluster: what may be under way, of gateway.limits; a route's own cluster decides. */ -}}
+{{- define "gateway.circuitBreakers" -}}
+thresholds:
+  - max_connections: {{ .connections }}
+    max_requests: {{ .requests }}
+    max_pending_requests: {{ .requests }}
+    # A replica that dies may have had half of what is under way; so as many again, and no storm.
+    retry_budget: {budget_percent: {value: 100}, min_retry_concurrency: 16}
+{{- end }}
+
 {{- /* A bucket of tokens for each client, who is known by certificate or address. */ -}}
 {{- define "gateway.rateLimit" -}}
 {{- $by := index . 1 -}}

@@ -125,3 +125,14 @@ def test_a_pods_time_is_enough_for_the_longest_call() -> None:
 def test_a_gateway_that_is_not_there_cannot_drain(tmp_path: Path) -> None:
     with pytest.raises(DrainError, match="no Envoy answers there"):
         drain(tmp_path / "admin", 0, 0)
+
+
+def test_a_canary_has_the_limits_of_the_release_beside_it() -> None:
+    """The cluster that a route names decides, and Envoy's own limits allow three attempts more at once."""
+    manifest = of_kind(render(CHART / "ci" / "canary-values.yaml"), "ConfigMap", "gateway")
+    clusters = {
+        each["name"]: each for each in yaml.safe_load(manifest["data"]["envoy.yaml"])["static_resources"]["clusters"]
+    }
+    limits = [clusters[name]["circuit_breakers"] for name in ("canary", "canary-replicas", "replicas")]
+    assert limits[0] == limits[1] == limits[2]
+    assert "retry_budget" in limits[0]["thresholds"][0]

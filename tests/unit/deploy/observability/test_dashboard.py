@@ -49,7 +49,7 @@ def test_what_the_rules_record_is_shown() -> None:
         "alexnet:probes_failed:ratio_rate5m",
         "alexnet:canary_watched:bool",
         "alexnet:canary_call_images:mean5m",
-        "alexnet:canary_class_images:increase5m",
+        "alexnet:canary_class_images:count5m",
     }
 
 
