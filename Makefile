@@ -36,6 +36,7 @@ check: $(TOOLS) ## the quick loop, about a minute: lint, types and unit tests, o
 	$(MAKE) --no-print-directory -j2 --output-sync lint unit
 
 test: $(TOOLS) $(BIN)/perf_analyzer $(BIN)/chromium ## run every test, with coverage
+	bash deploy/serve/install.sh buildah
 	rm -f .coverage .coverage.*
 	coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	coverage combine -q

@@ -56,6 +56,7 @@ def command(module: str, *arguments: object, status: int = 0, cwd: Path = ROOT) 
 #: Three processes test side by side, file by file, on two cores: much is waiting for servers. First come what takes
 #: longest and what does not need the demo's files, so that nobody waits for them; what is not named comes at the dots.
 ORDER = (
+    "test_image.py",
     "test_engines.py",
     "test_public_weights.py",
     "test_resume.py",
