@@ -153,7 +153,8 @@ def test_a_full_server_refuses_whoever_does_not_wait_and_answers_whoever_does(lo
     with ThreadPoolExecutor(130) as pool:
         with AlexNetClient(local.grpc_url, MODEL, timeout=PATIENCE, retry=Retry(attempts=1)) as client:
             refused = {type(error) for error in pool.map(ask, [client] * 130, [32] * 130) if error}
-        assert refused == {Overloaded}
+        # On a starved machine a backend process ends rather than answer late (deploy/backends/silence.py).
+        assert Overloaded in refused <= {Overloaded, Unavailable}
         with AlexNetClient(local.grpc_url, MODEL, timeout=PATIENCE, retry=PATIENT) as client:
             assert not [error for error in pool.map(ask, [client] * 130, [2] * 130) if error]
 
