@@ -27,7 +27,7 @@ demo: $(VENV)/ready ## train, export, prove, publish, serve and ask: everything,
 serve: $(VENV)/ready ## serve build/repository on 8001 (gRPC) and 8002 (metrics) until Ctrl-C
 	python -m deploy.serve --repository build/repository
 
-engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five GPU generations, with no GPU, from the demo's checkpoint
+engines: $(VENV)/tensorrt ## build FP16 and INT8 TensorRT engines for five kinds of GPU, with no GPU, from the demo's checkpoint
 	python -m deploy.demo.engines
 
 image: $(VENV)/ready ## build the image for CPUs, as root, with no Docker and no registry: alexnet-serving

@@ -14,6 +14,7 @@ from export.engines.provider import PROVIDERS
 from export.graphs.calibration import METHODS
 from export.graphs.int8_onnx import SCHEMES
 from export.proof.proof import Proof
+from export.publish import KEPT
 
 BUILD = Path("build")
 DESCRIPTION = """\
@@ -75,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--precision", choices=PRECISIONS, default="int8", help="what answers behind the ensemble (%(default)s)"
     )
+    publish.add_argument(
+        "--no-switch", action="store_true", help="the link stays: to be tried first; the same without it goes live"
+    )
+    publish.add_argument(
+        "--keep", type=int, default=KEPT, metavar="N", help="releases that stay, with the new one (%(default)s)"
+    )
     prove = commands.add_parser("prove", parents=[repository], help="prove published engines on this GPU")
     prove.add_argument("--proofs", type=Path, default=BUILD / "proofs", help="where verdicts are kept (%(default)s)")
     inspect = commands.add_parser("inspect", parents=[output], help="show an engine's layers")
@@ -112,8 +119,16 @@ def _run(options: argparse.Namespace) -> int:
         from export.publish import publish  # noqa: PLC0415  each command imports what it needs: torch takes seconds
 
         folders = [options.output / name for name in options.artefacts or _of_target(options)]
-        number = publish(options.repository, folders, options.precision, options.accept_unproved)
-        print(f"{options.repository} serves release {number}: {', '.join(folder.name for folder in folders)}")
+        number = publish(
+            options.repository,
+            folders,
+            options.precision,
+            options.accept_unproved,
+            live=not options.no_switch,
+            keep=options.keep,
+        )
+        says = "has" if options.no_switch else "serves"
+        print(f"{options.repository} {says} release {number}: {', '.join(folder.name for folder in folders)}")
         return 0
     if options.command in ("engine", "inspect", "prove"):
         from export.engines import commands as engine_commands  # noqa: PLC0415

@@ -22,6 +22,9 @@ from export.artefacts.manifest import Manifest
 from export.proof.lineage import check_ancestors, stale
 from export.release import SOURCE, Member, stage
 
+#: Releases that stay: the live one, the new one, and others that may be pinned somewhere.
+KEPT, FEWEST = 5, 2
+
 
 class PublishError(AlexNetError):
     """What was asked for cannot be published."""
@@ -34,6 +37,9 @@ def publish(
     accepted: str = "",
     source: Path = SOURCE,
     near: Sequence[Path] = (),
+    *,
+    live: bool = True,
+    keep: int = KEPT,
 ) -> int:
     """Publish artefacts as a new release and switch ``repository`` to it.
 
@@ -46,16 +52,21 @@ def publish(
             proved where they are first loaded.
         source: the folder of configurations and Python models.
         near: more folders of artefacts to look for parents in, beside those that ``folders`` lie in.
+        live: switch to it; without, it waits to be tried, and the same call with it goes live.
+        keep: releases that stay, at least 2: the live one, the new one and the newest others. The rest is deleted when
+            a release is added, whoever may still have it pinned.
 
     Returns:
-        the release's number; the present one when it holds exactly this already.
+        the release's number; that of the live one or the newest when it holds exactly this already.
 
     Raises:
         manifest.ManifestError: an artefact is missing or changed.
-        PublishError: an artefact has no passing verdict, they do not belong together, or ``repository`` is a real
-            folder.
+        PublishError: an artefact has no passing verdict, they do not belong together, ``repository`` is a real
+            folder, or too few are to be kept.
         FileError: the disk is full, say; the old release is still there and whole.
     """
+    if keep < FEWEST:
+        raise PublishError(f"got {keep} releases to keep: want {FEWEST} or more, the live one and the new one")
     models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
     _check_lineage([member for members in models.values() for member in members], near)
     if repository.exists() and not repository.is_symlink():
@@ -70,19 +81,25 @@ def publish(
         try:
             stage(staged, number, models, precision, accepted, source)
             present = int(repository.readlink().name) if repository.is_symlink() else None
-            if present and _content(releases / str(present), present) == _content(staged, number):
-                shutil.rmtree(staged)
-                return present
+            content = _content(staged, number)
+            for known in (present, *numbers[-1:]):
+                if known and _content(releases / str(known), known) == content:
+                    shutil.rmtree(staged)
+                    if live and known != present:
+                        switch(repository, releases / str(known))
+                    return known
             staged.rename(releases / str(number))
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
         sync(releases)
-        switch(repository, releases / str(number))
+        if live:
+            switch(repository, releases / str(number))
         # What served until now stays for a rollback, be it the newest or one that was rolled back to.
-        for old in numbers:
-            if old != (present or numbers[-1]):
-                shutil.rmtree(releases / str(old))
+        before = present or (numbers[-1] if numbers else None)
+        others = [old for old in reversed(numbers) if old != before]
+        for old in others[keep - FEWEST :]:
+            shutil.rmtree(releases / str(old))
     return number
 
 

@@ -43,6 +43,10 @@ class OtherWork(AlexNetError):
     exit_status = 2
 
 
+class Busy(AlexNetError):
+    """Another process writes the output: to be tried again, as a Job does whose predecessor still ends."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Files to embed."""
@@ -113,6 +117,7 @@ def embed(client: AlexNetClient, source: Source, output: Path, in_flight: int) -
     Raises:
         RequestError: the server does not answer; what was done stays.
         OtherWork: the files, the model or its version are others than at the beginning.
+        Busy: another process writes it.
         FileError: a file cannot be written.
         InvalidRequest: ``output`` has another suffix, or Parquet's library is missing.
     """
@@ -150,7 +155,7 @@ class _Part:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 self._lock.close()
-                raise OtherWork(f"another process is writing {self._folder}: let it end, or end it") from error
+                raise Busy(f"another process is writing {self._folder}: let it end, or end it") from error
             try:
                 self._claim()
                 self._vectors = self._open("vectors.npy")

@@ -1,7 +1,8 @@
 """``python -m deploy.gateway.drain``: has a gateway take its leave, for a pod's preStop.
 
-Envoy ends at once by SIGTERM, with whatever is under way. So before: it is not ready any more, tells its callers with
-each answer to connect elsewhere (HTTP/2's GOAWAY), and has as long as they take.
+Envoy ends at once by SIGTERM, with whatever is under way. So before: it goes on while the cluster and balancers before
+it learn that it leaves; then it tells its callers with each answer to connect elsewhere (HTTP/2's GOAWAY), and has as
+long as they take.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def drain(admin: Path, least: float, most: float) -> None:
 
     Args:
         admin: the socket of Envoy's administration.
-        least: seconds that it goes on at least, while others learn that it leaves.
+        least: seconds that it goes on as if nothing were, while others learn that it leaves.
         most: seconds in all.
 
     Raises:
@@ -36,8 +37,8 @@ def drain(admin: Path, least: float, most: float) -> None:
     """
     started = time.monotonic()
     try:
+        time.sleep(least)  # ready: a node that has no other sends it new connections until its balancer knows
         ask(admin, "/healthcheck/fail", "POST")
-        time.sleep(least)
         ask(admin, "/drain_listeners?inboundonly", "POST")
         while _callers(admin) and time.monotonic() - started < most:
             time.sleep(0.1)

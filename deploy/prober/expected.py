@@ -58,12 +58,22 @@ def of_release(repository: Path, model: str, release: str = "") -> Expected:
         ManifestError: there is no such release or model, or it has no golden batch, or a file was changed.
         FileError: a file cannot be read.
     """
-    published = repository.resolve()
-    folder = published.with_name(release) if release else published
-    version = folder / model / folder.name
-    needs = [name for name in manifest.read(version).needs if name in PRECISION_MODELS]
+    folder = repository.resolve()
+    published = _number(folder / model)
+    if release not in ("", published):
+        folder = folder.with_name(release)
+    number = release or published
+    needs = [name for name in manifest.read(folder / model / number).needs if name in PRECISION_MODELS]
     network = needs[0] if needs else model
-    return _read(folder / network, folder / network / folder.name, release=folder.name)
+    return _read(folder / network, folder / network / number, release=number)
+
+
+def _number(model: Path) -> str:
+    """Of a model's release: of its one version, as the folder around it may have been copied to another name."""
+    found = [path.name for path in model.glob("[0-9]*")]
+    if len(found) != 1:
+        raise manifest.ManifestError(f"{model} has {len(found)} versions: want the one that publish wrote")
+    return found[0]
 
 
 def of_artefact(folder: Path) -> Expected:

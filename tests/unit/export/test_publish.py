@@ -47,7 +47,7 @@ def test_the_same_again_changes_nothing_and_something_new_is_a_new_version(tmp_p
     for number in (2, 3, 4):
         make_artefact(folders[1], "int8", b"eight bits, number %d" % number)
         assert publish.publish(repository, folders, "int8") == number
-    assert sorted(path.name for path in (tmp_path / "repository.releases").glob("[0-9]*")) == ["3", "4"]
+    assert sorted(path.name for path in (tmp_path / "repository.releases").glob("[0-9]*")) == ["1", "2", "3", "4"]
     assert (repository / "alexnet_int8/4/model.onnx").read_bytes() == b"eight bits, number 4"
 
 
@@ -66,12 +66,33 @@ def test_what_served_until_now_stays_also_after_a_rollback(tmp_path: Path, folde
     repository = tmp_path / "repository"
     for number, content in enumerate((b"first", b"second", b"third"), 1):
         make_artefact(folders[1], "int8", content)
-        assert publish.publish(repository, folders, "int8") == number
+        assert publish.publish(repository, folders, "int8", keep=2) == number
         assert releases(repository) == [str(kept) for kept in (number - 1, number) if kept]
     publish.switch(repository, tmp_path / "repository.releases" / "2")
     make_artefact(folders[1], "int8", b"fourth")
-    assert publish.publish(repository, folders, "int8") == 4
+    assert publish.publish(repository, folders, "int8", keep=2) == 4
     assert releases(repository) == ["2", "4"]
+
+
+def test_the_newest_stay_and_the_live_one(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    publish.publish(repository, folders, "int8")
+    for number in range(2, 9):
+        make_artefact(folders[1], "int8", b"number %d" % number)
+        assert publish.publish(repository, folders, "int8", live=False) == number
+    assert releases(repository) == ["1", "5", "6", "7", "8"]
+    with pytest.raises(PublishError, match="got 1 releases to keep: want 2 or more"):
+        publish.publish(repository, folders, "int8", keep=1)
+
+
+def test_a_release_waits_to_be_tried_and_goes_live_by_the_same_again(tmp_path: Path, folders: list[Path]) -> None:
+    repository = tmp_path / "repository"
+    publish.publish(repository, folders, "int8")
+    make_artefact(folders[1], "int8", b"other bits")
+    for live, leads_to in ((False, "1"), (False, "1"), (True, "2"), (True, "2"), (False, "2")):
+        assert publish.publish(repository, folders, "int8", live=live) == 2
+        assert repository.readlink().name == leads_to
+    assert releases(repository) == ["1", "2"]
 
 
 def test_what_was_changed_after_its_proof_is_refused(tmp_path: Path, folders: list[Path]) -> None:

@@ -1,5 +1,8 @@
 {{- define "name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end -}}
+{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{- /* With what is put after it, a name may have 63. */ -}}
+{{- if gt (len $name) 44 }}{{ fail (printf "got %s, a name of %d characters: want a release's name with which it has 44 at most" $name (len $name)) }}{{ end -}}
+{{- $name -}}
 {{- end }}
 
 {{- define "selector" -}}
@@ -176,9 +179,17 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
   to:
     - podSelector:
         matchLabels: {{- $asked.selector | nindent 10 }}
+{{ include "egressToDns" . }}
+{{- end }}
+
+{{- /* Ports are numbers in policies, as not every network plugin knows a container's names. */ -}}
+{{- define "egressToDns" -}}
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
+    # Of OpenShift's pods, behind their Service's 53.
+    - {port: 5353, protocol: UDP}
+    - {port: 5353, protocol: TCP}
   to: {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
 {{- end }}
 
@@ -238,9 +249,9 @@ hedge_policy: {hedge_on_per_try_timeout: true}
 {{- /* Of a cluster: what may be under way, of gateway.limits; a route's own cluster decides. */ -}}
 {{- define "gateway.circuitBreakers" -}}
 thresholds:
-  - max_connections: {{ .connections }}
-    max_requests: {{ .requests }}
-    max_pending_requests: {{ .requests }}
+  - max_connections: {{ int64 .connections }}
+    max_requests: {{ int64 .requests }}
+    max_pending_requests: {{ int64 .requests }}
     # A replica that dies may have had half of what is under way; so as many again, and no storm.
     retry_budget: {budget_percent: {value: 100}, min_retry_concurrency: 16}
 {{- end }}
@@ -265,10 +276,10 @@ descriptors:
   # Whoever it is; of more than so many, who has not been seen for longest is forgotten.
   - entries: [{key: {{ ternary "certificate" "remote_address" (eq $by "certificate") }}}]
     token_bucket: &{{ $by }}
-      max_tokens: {{ .burst }}
-      tokens_per_fill: {{ .requestsPerSecond }}
+      max_tokens: {{ int64 .burst }}
+      tokens_per_fill: {{ int64 .requestsPerSecond }}
       fill_interval: 1s
-max_dynamic_descriptors: {{ .clients }}
+max_dynamic_descriptors: {{ int64 .clients }}
 # Of who is not known: nobody.
 token_bucket: *{{ $by }}
 always_consume_default_token_bucket: false

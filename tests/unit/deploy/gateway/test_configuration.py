@@ -76,12 +76,12 @@ def test_only_the_gateway_and_monitoring_reach_the_replicas_then() -> None:
     manifests = rendered()
     gateway = of_kind(manifests, "Deployment", "gateway")["spec"]["selector"]
     grpc, metrics = of_kind(manifests, "NetworkPolicy", "serving")["spec"]["ingress"]
-    assert grpc == {"ports": [{"port": "grpc"}], "from": [{"podSelector": gateway}]}
-    assert [port["port"] for port in metrics["ports"]] == ["metrics"]
+    assert grpc == {"ports": [{"port": 8001}], "from": [{"podSelector": gateway}]}
+    assert [port["port"] for port in metrics["ports"]] == [8002]
     out = of_kind(manifests, "NetworkPolicy", "gateway")["spec"]["egress"]
     replicas = of_kind(manifests, "Deployment", "serving")["spec"]["selector"]
-    assert out[0] == {"ports": [{"port": "grpc"}], "to": [{"podSelector": replicas}]}
-    assert {port["port"] for port in out[1]["ports"]} == {53}
+    assert out[0] == {"ports": [{"port": 8001}], "to": [{"podSelector": replicas}]}
+    assert {port["port"] for port in out[1]["ports"]} == {53, 5353}
 
 
 def test_a_pod_of_one_is_none_of_the_other() -> None:

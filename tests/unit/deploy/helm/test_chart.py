@@ -118,10 +118,11 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
             "canary: want prometheus, where the rules are evaluated",
         ),
         ("canary.steps={10,101}", "canary/steps/1"),
+        ("networkPolicy.monitoring=[]", "networkPolicy/monitoring"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(setting: str, message: str) -> None:
-    done = helm("template", "alexnet", CHART, "--values", CLAIM, "--set", setting)
+    done = helm("template", "alexnet", CHART, "--values", CLAIM, "--set-json" if "[]" in setting else "--set", setting)
     assert done.returncode != 0
     assert message in done.stderr
 
@@ -182,9 +183,9 @@ def test_only_those_who_may_reach_it() -> None:
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["egress"] == []
     grpc, metrics = policy["ingress"]
-    assert [port["port"] for port in grpc["ports"]] == ["grpc"]
+    assert [port["port"] for port in grpc["ports"]] == [8001]
     assert {"namespaceSelector": {"matchLabels": {"team": "search"}}} in grpc["from"]
-    assert [port["port"] for port in metrics["ports"]] == ["metrics"]
+    assert [port["port"] for port in metrics["ports"]] == [8002]
 
 
 def test_a_gpu_is_asked_for() -> None:
@@ -221,7 +222,7 @@ def test_the_autoscaler_alone_says_how_many_replicas_there_are() -> None:
     assert wait["metricType"] == busy["metricType"] == "Value"
 
 
-def peers(manifests: list[dict[str, Any]], name: str, port: str) -> list[str]:
+def peers(manifests: list[dict[str, Any]], name: str, port: int) -> list[str]:
     """Who gets to a port by a NetworkPolicy, of this chart's own."""
     policies = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"}
     (rule,) = [each for each in policies[name]["ingress"] if each["ports"] == [{"port": port}]]
@@ -234,9 +235,9 @@ def test_what_asks_goes_through_the_gateway_where_there_is_one() -> None:
     asks = ["alexnet-serving-test", "alexnet-serving-prober", "alexnet-serving-bulk"]
     on = ("prober.enabled=true", "bulk.enabled=true", "bulk.input=photographs", "bulk.output=vectors")
     without, behind = render(CLAIM, *on), render(CHART / "ci" / "gateway-values.yaml", *on)
-    assert peers(without, "alexnet-alexnet-serving", "grpc") == asks
-    assert peers(behind, "alexnet-alexnet-serving", "grpc") == ["alexnet-serving-gateway"]
-    assert peers(behind, "alexnet-alexnet-serving-gateway", "grpc") == asks
+    assert peers(without, "alexnet-alexnet-serving", 8001) == asks
+    assert peers(behind, "alexnet-alexnet-serving", 8001) == ["alexnet-serving-gateway"]
+    assert peers(behind, "alexnet-alexnet-serving-gateway", 8001) == asks
     for manifests, target in (
         (without, "dns:///alexnet-alexnet-serving-headless.serving:8001"),
         (behind, "alexnet-alexnet-serving-gateway.serving:8001"),
@@ -271,7 +272,7 @@ def test_a_canary_is_reached_by_the_gateway_alone_and_has_a_name_of_its_models()
     for service in (each for each in manifests if each["kind"] == "Service"):
         takes = service["spec"]["selector"].items() <= labels.items()
         assert takes == service["metadata"]["name"].endswith("canary-headless")
-    assert peers(manifests, "alexnet-alexnet-serving-canary", "grpc") == ["alexnet-serving-gateway"]
+    assert peers(manifests, "alexnet-alexnet-serving-canary", 8001) == ["alexnet-serving-gateway"]
     monitor = of_kind(manifests, "PodMonitor", "alexnet-alexnet-serving")["spec"]
     assert monitor["podTargetLabels"] == ["track", "canary"]
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
@@ -279,3 +280,53 @@ def test_a_canary_is_reached_by_the_gateway_alone_and_has_a_name_of_its_models()
     for kind, name in (("Deployment", "prober"), ("Job", "")):
         pod = of_kind(render(values, *settings), kind, name)["spec"]["template"]["spec"]
         assert f"--metadata={TRACK}=stable" in pod["containers"][0]["args"]
+
+
+def test_a_name_fits_with_all_that_is_put_after_it() -> None:
+    everything = [argument for values in VALUES for argument in ("--values", values)]
+    longest = "r" * 28
+    done = helm("template", longest, CHART, *everything, "--set", "models.image=,models.fetch.image=")
+    assert done.returncode == 0, done.stderr
+    names = [manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    assert len(names) > 20
+    assert max(map(len, names)) <= 63
+    done = helm("template", f"{longest}r", CHART, "--values", CLAIM)
+    assert done.returncode != 0
+    assert "45 characters: want a release's name with which it has 44 at most" in done.stderr
+
+
+def test_a_canary_of_any_models_has_a_label_that_kubernetes_takes() -> None:
+    """The hash of these is all digits, which YAML reads as a number."""
+    settings = ("canary.models.persistentVolumeClaim=alexnet-models", "canary.models.path=repository.releases/95")
+    manifests = render(CHART / "ci" / "canary-values.yaml", *settings)
+    labels = of_kind(manifests, "Deployment", "-gateway")["spec"]["template"]["metadata"]["labels"]
+    assert labels["canary"] == "5382967153"
+
+
+def test_while_a_canary_takes_calls_no_replica_is_removed() -> None:
+    settings = ("autoscaling.enabled=true", "autoscaling.prometheus=http://prometheus:9090")
+    for values, policy in (("canary-values.yaml", "Disabled"), ("monitoring-values.yaml", None)):
+        scaled = of_kind(render(CHART / "ci" / values, *settings), "ScaledObject")["spec"]["advanced"]
+        behavior = scaled["horizontalPodAutoscalerConfig"]["behavior"]
+        assert behavior["scaleDown"].get("selectPolicy") == policy
+
+
+def test_what_a_gpu_does_not_tell_does_not_scale_it() -> None:
+    """A trigger without data keeps all replicas for ever."""
+    settings = ("monitoring.enabled=true", "autoscaling.enabled=true", "autoscaling.prometheus=http://prometheus:9090")
+    scaled = of_kind(render(CHART / "ci" / "gpu-values.yaml", *settings), "ScaledObject")
+    assert [trigger["name"] for trigger in scaled["spec"]["triggers"]] == ["wait"]
+
+
+def test_a_bulk_job_of_another_image_is_another_job() -> None:
+    """A Job cannot be changed: an upgrade of one that has another template is refused."""
+    values = CHART / "ci" / "bulk-values.yaml"
+    jobs = [of_kind(render(values, *settings), "Job") for settings in ((), ("image.tag=v2",), ("bulk.parallelism=9",))]
+    names = [job["metadata"]["name"] for job in jobs]
+    assert names[0] == names[2] != names[1]
+
+
+def test_whatever_has_an_image_may_pull_it() -> None:
+    for values in VALUES:
+        for pod in pods(render(values, "imagePullSecrets[0].name=registry")):
+            assert pod["imagePullSecrets"] == [{"name": "registry"}]

@@ -72,7 +72,7 @@ def test_the_defaults_are_the_commands() -> None:
 def test_engines_are_built_where_they_will_serve_before_anything_serves() -> None:
     manifests = render(ENGINES)
     job, server = of_kind(manifests, "Job"), of_kind(manifests, "Deployment")
-    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade,pre-rollback"
     assert container(job)["resources"]["limits"]["nvidia.com/gpu"] == 1
     builds, serves = (each["spec"]["template"]["spec"] for each in (job, server))
     assert [builds[key] for key in ("nodeSelector", "tolerations")] == [
@@ -86,7 +86,7 @@ def test_engines_are_built_where_they_will_serve_before_anything_serves() -> Non
         "/tmp": ("", False),
     }
     policy = of_kind(manifests, "NetworkPolicy", "-engines")
-    assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade,pre-rollback"
     assert policy["spec"].keys() == {"podSelector", "policyTypes"}  # and so nobody, either way
 
 

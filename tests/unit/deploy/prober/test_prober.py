@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,6 +53,15 @@ def prober(server: FakeTriton, repository: Path) -> Iterator[tuple[Prober, Colle
 def test_a_golden_file_reaches_the_network_pixel_by_pixel() -> None:
     for pixels in PIXELS:
         np.testing.assert_array_equal(decode(as_file(pixels)), pixels)
+
+
+def test_a_release_may_have_been_copied_to_a_folder_of_another_name(tmp_path: Path) -> None:
+    copy = shutil.copytree(release(tmp_path), tmp_path / "live")
+    for asked in ("", "1"):
+        assert of_release(copy, "alexnet", asked).release == "1"
+    (copy / "alexnet" / "2").mkdir()
+    with pytest.raises(ManifestError, match=r"live/alexnet has 2 versions: want the one that publish wrote"):
+        of_release(copy, "alexnet")
 
 
 def test_right_answers_are_counted_and_timed(tmp_path: Path) -> None:
