@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := pyproject.toml client/pyproject.toml constraints.txt
 # What the unit tests need.
 TOOLS := $(VENV)/tensorrt $(addprefix $(BIN)/, helm promtool prometheus-alertmanager)
-# Whoever is not root can neither build it nor run it.
+# Only root can build and run the image: others leave its tests out.
 IMAGE := $(if $(filter 0,$(shell id -u)),,-m 'not image')
 export PYTHONUNBUFFERED := 1
 # The backends' Python processes find their packages through the first python3 on PATH.

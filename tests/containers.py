@@ -13,15 +13,16 @@ import yaml
 
 from tests.conftest import environment
 
-#: A plain driver, which every file system can have.
-STORAGE = """
+#: By the variables that lead to them. Storage of a plain driver, which every file system can have; and an engine that
+#: wants no systemd, asks for no limit that only the mighty may raise, and leaves no lock in shared memory.
+CONFIGURATION = {
+    "CONTAINERS_STORAGE_CONF": """
 [storage]
 driver = "vfs"
 graphroot = "{folder}/images"
 runroot = "{folder}/run"
-"""
-#: No systemd is needed, no limit is asked for that only the mighty may raise, and no lock stays in shared memory.
-ENGINE = """
+""",
+    "CONTAINERS_CONF": """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
@@ -30,7 +31,8 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 lock_type = "file"
 tmp_dir = "{folder}/tmp"
-"""
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,14 @@ class Containers:
     folder: Path
 
     def __post_init__(self) -> None:
-        for path, text in ((self._storage, STORAGE), (self._engine, ENGINE)):
-            path.write_text(text.format(folder=self.folder))
-
-    @property
-    def _storage(self) -> Path:
-        return self.folder / "storage.conf"
-
-    @property
-    def _engine(self) -> Path:
-        return self.folder / "containers.conf"
+        for variable, text in CONFIGURATION.items():
+            (self.folder / variable).write_text(text.format(folder=self.folder))
 
     @property
     def environment(self) -> dict[str, str]:
         """In which they find it."""
-        return environment() | {
-            "BUILDAH_ISOLATION": "chroot",
-            "CONTAINERS_CONF": str(self._engine),
-            "CONTAINERS_STORAGE_CONF": str(self._storage),
-        }
+        paths = {variable: str(self.folder / variable) for variable in CONFIGURATION}
+        return environment() | {"BUILDAH_ISOLATION": "chroot"} | paths
 
     def try_to(self, *words: object, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run ``buildah ...`` or ``podman ...``.

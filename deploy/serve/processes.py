@@ -91,11 +91,11 @@ def kill(process: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     deadline = time.monotonic() + 5
-    while not all(map(_over, family)) and time.monotonic() < deadline:
+    while not all(map(over, family)) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
-def _over(process: psutil.Process) -> bool:
+def over(process: psutil.Process) -> bool:
     """Whether it does nothing any more; one that nobody waits for, as tritonserver for its backends, is a zombie."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)

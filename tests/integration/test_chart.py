@@ -69,7 +69,7 @@ def test_the_rendered_pod_serves_and_its_probes_tell_the_truth(int8_repository: 
                 wait_until(lambda probe=probe: pod.passes(probe), f"the {probe} probe's success")
             np.testing.assert_array_equal(client.embed(PICTURE), right)
         family = process.children(recursive=True)
-    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert all(map(processes.over, family))
 
 
 def test_a_bulk_job_embeds_each_file_once(server: LocalServer, folder: Path, tmp_path: Path) -> None:

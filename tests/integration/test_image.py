@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from alexnet_client import AlexNetClient
+from deploy.serve import processes
 from deploy.serve.ports import Ports, free_ports
 from export.artefacts import artefact
 from export.runtimes.onnx import OnnxRuntime
@@ -95,11 +96,6 @@ def family_of(container: Container) -> list[psutil.Process]:
     return [first, *first.children(recursive=True)]
 
 
-def gone(family: list[psutil.Process]) -> bool:
-    """Whether none is left."""
-    return not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-
-
 def right(ports: Ports, built: Built, images: ImageSet) -> None:
     """The demo's answers come from there."""
     files, pixels = [images.file(index) for index in range(4)], np.stack([images[index][0] for index in range(4)])
@@ -125,7 +121,7 @@ def test_it_serves_the_demo_as_its_file_says(image: Image, built: Built, images:
         assert {"tritonserver", "envoy"} <= {each.name() for each in family}
         assert {each.uids().real for each in family} == {10001}
         assert container.stop(PATIENCE) == 0, container.output
-    assert gone(family)
+    assert all(map(processes.over, family))
 
 
 @contextmanager
@@ -176,5 +172,5 @@ def test_the_rendered_pod_serves_in_it_without_a_right(
         runtimes = {place for place in writable if place.split("/")[1] in ("proc", "dev", "sys")} - {"/dev/shm"}
         assert writable - runtimes == {each["mountPath"] for each in container["volumeMounts"]} - {"/models"}
         assert served.stop(spec["terminationGracePeriodSeconds"]) == 0, served.output
-        assert gone(family)
+        assert all(map(processes.over, family))
         assert not [*(tmp_path / "shared-memory").iterdir()]
