@@ -25,7 +25,19 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from alexnet_client import refusal
-from alexnet_client.contract import EMBEDDING, ENCODED, ENSEMBLE, IMAGE, MAX_BATCH, MODELS, PROBABILITIES, SERVED_MODELS
+from alexnet_client.checksum import checksum, file_checksum
+from alexnet_client.contract import (
+    CHECKSUM,
+    EMBEDDING,
+    ENCODED,
+    ENSEMBLE,
+    FILE_CHECKSUM,
+    IMAGE,
+    MAX_BATCH,
+    MODELS,
+    PROBABILITIES,
+    SERVED_MODELS,
+)
 from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
 
@@ -81,6 +93,9 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         #: Most inferences that were under way at once.
         self.peak = 0
         self._now = 0
+        #: Whether each request is given the answer to the one before, as by a process that answers late.
+        self.late = False
+        self._last: Any = None
         self._script: deque[Scripted] = deque()
         self._always: Scripted | Callable[[Any], Scripted] = Scripted()
         self._lock = threading.Lock()
@@ -187,8 +202,11 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
             if name and name not in (self.regions or {}):
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Unable to find shared memory region: '{name}'")
             content = self._mapped(request, name) if name else request.raw_input_contents[0]
-            pixels = _pixels(request, content, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why))
-            return _answer(request, pixels, self.version)
+            pixels, files = _pixels(request, content, lambda why: context.abort(grpc.StatusCode.INVALID_ARGUMENT, why))
+            answer = _answer(request, pixels, files, self.version)
+            with self._lock:
+                before, self._last = self._last, answer
+            return before if self.late else answer
 
     def _mapped(self, request: Any, name: str) -> bytes:
         assert self.regions is not None
@@ -216,27 +234,32 @@ def _first_of(seconds: float, *events: threading.Event) -> None:
         waited += 0.005 * len(events)
 
 
-def _pixels(request: Any, data: bytes, refuse: Callable[[str], None]) -> NDArray[np.uint8]:
+def _pixels(request: Any, data: bytes, refuse: Callable[[str], None]) -> tuple[NDArray[np.uint8], list[bytes]]:
+    """Pixels, and the files that they come from."""
     if request.inputs[0].shape[0] > MAX_BATCH:
         refuse(f"inference request batch-size must be <= {MAX_BATCH} for '{request.model_name}'")
     if request.model_name != ENSEMBLE:
-        return np.frombuffer(data, np.uint8).reshape(tuple(request.inputs[0].shape))
+        return np.frombuffer(data, np.uint8).reshape(tuple(request.inputs[0].shape)), []
     assert request.inputs[0].name == ENCODED.name
     images, bad = [], {}
-    for place, file in enumerate(deserialize_bytes_tensor(data)):
+    files = [bytes(file) for file in deserialize_bytes_tensor(data)]
+    for place, file in enumerate(files):
         try:
-            images.append(_decode(bytes(file)))
+            images.append(_decode(file))
         except UndecodableImage as error:
             bad[place] = str(error)
     if bad:
         refuse(f"in ensemble '{ENSEMBLE}', {refusal.message(bad)}")
-    return np.stack(images)
+    return np.stack(images), files
 
 
-def _answer(request: Any, pixels: NDArray[np.uint8], version: str) -> Any:
+def _answer(request: Any, pixels: NDArray[np.uint8], files: list[bytes], version: str) -> Any:
     assert pixels.shape[1:] == IMAGE.shape
     answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
-    values = dict(zip((PROBABILITIES.name, EMBEDDING.name), outputs(pixels), strict=True))
+    values: dict[str, NDArray[Any]] = dict(zip((PROBABILITIES.name, EMBEDDING.name), outputs(pixels), strict=True))
+    values[CHECKSUM.name] = checksum(pixels)
+    if files:
+        values[FILE_CHECKSUM.name] = file_checksum(files, pixels)
     for wanted in request.outputs:
         array: NDArray[Any] = values[wanted.name]
         top = wanted.parameters["classification"].int64_param if "classification" in wanted.parameters else 0
@@ -246,7 +269,8 @@ def _answer(request: Any, pixels: NDArray[np.uint8], version: str) -> Any:
                 [f"{row[i]:.6f}:{i}:{LABELS[i]}".encode() for i in best] for row, best in zip(array, order, strict=True)
             ]
             array = np.array(rows, dtype=object)
-        tensor = answer.outputs.add(name=wanted.name, datatype="BYTES" if top else "FP32", shape=list(array.shape))
+        dtype = "BYTES" if top else "UINT32" if wanted.name == FILE_CHECKSUM.name else "FP32"
+        tensor = answer.outputs.add(name=wanted.name, datatype=dtype, shape=list(array.shape))
         assert tensor.name
         answer.raw_output_contents.append(serialize_byte_tensor(array).item() if top else array.tobytes())
     return answer

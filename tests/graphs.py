@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.graphs.checksum import append_checksum
+
 CLASSES = 3
 
 
@@ -49,6 +51,7 @@ def tiny(path: Path, *, half: bool = False, seed: int = 0) -> Path:
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=10,
     )
+    append_checksum(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path

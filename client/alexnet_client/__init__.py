@@ -10,6 +10,7 @@
 from alexnet_client._aio import AsyncAlexNetClient
 from alexnet_client._client import AlexNetClient
 from alexnet_client._errors import (
+    AnswerMismatch,
     ClientClosed,
     DeadlineExceeded,
     Failure,
@@ -43,6 +44,7 @@ __all__ = [
     "AlexNetClient",
     "AlexNetError",
     "Answer",
+    "AnswerMismatch",
     "AsyncAlexNetClient",
     "ClientClosed",
     "DeadlineExceeded",

@@ -8,7 +8,8 @@ AlexNetError
     ├── DeadlineExceeded (TimeoutError)  no answer within `timeout` seconds
     ├── NotPermitted                     who asks is not known to the server, or may not
     ├── Unavailable                      nobody answers at that address, or the server is stopping
-    │   └── Overloaded                   the server refuses work it could not do in time
+    │   ├── Overloaded                   the server refuses work it could not do in time
+    │   └── AnswerMismatch               what came is the answer to another request; it is thrown away
     └── ServerError                      the server failed; the request was fine
 
 ClientClosed (RuntimeError): the client was used after it was closed, which is a mistake of the program's.
@@ -117,6 +118,10 @@ class Overloaded(Unavailable):
     """The server refused the request because its queue is full, or because it waited there too long."""
 
 
+class AnswerMismatch(Unavailable):
+    """The answer is to another request, as its checksum tells: a process of the server answers late."""
+
+
 class ServerError(RequestError):
     """The server failed."""
 
@@ -128,6 +133,8 @@ class SharedMemoryWarning(UserWarning):
 #: What a client says itself: of a deadline that passed before anything was sent, and of what nobody waits for any more.
 ENCODING = "images were still being encoded here"
 CALLED_OFF = "called off"
+#: And of an answer whose checksum is another image's.
+ANOTHERS = "the answer's checksum is another request's"
 #: Triton's words for a request that names memory which it has not mapped, or no longer.
 SHARED_MEMORY_LOST = "shared memory region"
 
@@ -175,6 +182,13 @@ MEANINGS = (
         Unavailable,
         True,
         "a process of {model} at {url} has died, another takes its place ({message}): send again later",
+    ),
+    Meaning(
+        ("UNAVAILABLE",),
+        (ANOTHERS,),
+        AnswerMismatch,
+        True,
+        "{model} at {url} did not answer this request ({message}), so it was not believed: send again later",
     ),
     Meaning(
         ("INTERNAL",),

@@ -12,10 +12,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, Union
 
-from alexnet_client._errors import Failure, InvalidImage, meaning, translate
+from alexnet_client._errors import ANOTHERS, Failure, InvalidImage, meaning, translate
 from alexnet_client._options import Options
 from alexnet_client._request import Request
-from alexnet_client._results import Answered, checked
+from alexnet_client._results import Answered, belongs_to
 from alexnet_client._retry import Budget
 from alexnet_client._telemetry import HEDGE, SILENT, Observer, Telemetry
 
@@ -124,6 +124,7 @@ def _attempts(
         attempts, under_way = attempts + 1, under_way + 1
         began = deadline.now
         yield _attempt(options, request, deadline, observer)
+        expected = request.expected  # which takes a moment, while it travels
         while under_way:
             hedges = retry.hedge is not None and attempts < retry.attempts
             reply = yield Wait(retry.hedge if hedges else None)
@@ -138,7 +139,9 @@ def _attempts(
             under_way -= 1
             observer.attempted(deadline.now - began, reply.headers)
             if reply.response is not None:
-                return Answered(request.places, checked(reply.response, len(request.places)))
+                if belongs_to(reply.response, expected, len(request.places)):
+                    return Answered(request.places, reply.response)
+                reply = Reply(None, "UNAVAILABLE", ANOTHERS)
             failure = Failure(
                 reply.status, reply.message, options.name, options.model, request_id, attempts, deadline.timeout
             )

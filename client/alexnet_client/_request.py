@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +15,11 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest
 from alexnet_client import work
 from alexnet_client._errors import InvalidImage, InvalidRequest
 from alexnet_client._images import ImageLike, Unusable, as_file, as_pixels, name
+from alexnet_client.checksum import Expected
 from alexnet_client.contract import (
+    CHECKSUM,
     ENCODED,
+    FILE_CHECKSUM,
     IMAGE,
     LARGE_REQUEST_SECONDS,
     MAX_REQUEST_BYTES,
@@ -127,11 +130,23 @@ class Request:
             output = self.message.outputs.add(name=wanted.tensor.name)
             if wanted.class_count:
                 output.parameters["classification"].int64_param = wanted.class_count
+        for proof in (CHECKSUM,) if tensor is IMAGE else (CHECKSUM, FILE_CHECKSUM):
+            self.message.outputs.add(name=proof.name)
 
     @property
     def waits_in_queue(self) -> bool:
         """Whether its model has a queue that can be told how long; an ensemble has none of its own."""
         return self._tensor is IMAGE
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What its answer has to carry; to be asked for once it is sent, as that takes a moment."""
+        if self._tensor is not IMAGE:
+            return Expected.of_files(self._files())
+        if self.slot is not None:
+            return Expected.of_pixels(self.slot.pixels)
+        content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        return Expected.of_pixels(np.frombuffer(content, np.uint8).reshape(len(self.places), *IMAGE.shape))
 
     def encode(self) -> bytes:
         """As it travels.

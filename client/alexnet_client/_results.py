@@ -13,7 +13,8 @@ from tritonclient.utils import deserialize_bytes_tensor
 
 from alexnet_client._errors import InvalidImage, ServerError
 from alexnet_client._images import ImageLike
-from alexnet_client.contract import EMBEDDING, PROBABILITIES, Tensor
+from alexnet_client.checksum import Expected
+from alexnet_client.contract import CHECKSUM, EMBEDDING, FILE_CHECKSUM, PROBABILITIES, Tensor
 from alexnet_client.outputs import Outputs
 
 
@@ -83,6 +84,10 @@ class ModelMetadata:
     versions: tuple[str, ...]
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+
+
+#: Of the contract's outputs, as they travel.
+DTYPES = {"FP32": np.float32, "UINT32": np.uint32}
 
 
 class Answered(NamedTuple):
@@ -171,22 +176,26 @@ def one_by_one(
     return [answers[place] for place in sorted(answers)]
 
 
-def checked(answer: ModelInferResponse, images: int) -> ModelInferResponse:
-    """The answer, if it has a row for each image; one too few and all that follow would be another's.
+def belongs_to(answer: ModelInferResponse, expected: Expected, images: int) -> bool:
+    """Whether an answer is to the request that it came for: each output has its rows, and it carries its checksum.
 
     Raises:
-        ServerError: it has not.
+        ServerError: it carries none.
     """
-    for output in answer.outputs:
-        if output.shape[:1] != [images]:
-            raise ServerError(f"{answer.model_name} answered {output.name}{list(output.shape)} for {images} images")
-    return answer
+    if any(output.shape[:1] != [images] for output in answer.outputs):
+        return False
+    try:
+        sums = _tensor(answer, CHECKSUM)
+        return expected.met_by(sums, None if expected.crcs is None else _tensor(answer, FILE_CHECKSUM))
+    except ValueError:  # bytes that do not fit their own shape
+        return False
 
 
 def _tensor(answer: ModelInferResponse, wanted: Tensor) -> NDArray[Any]:
     for output, data in zip(answer.outputs, answer.raw_output_contents, strict=True):
         if output.name == wanted.name:
-            array = deserialize_bytes_tensor(data) if output.datatype == "BYTES" else np.frombuffer(data, np.float32)
+            numbers = output.datatype in DTYPES
+            array = np.frombuffer(data, DTYPES[output.datatype]) if numbers else deserialize_bytes_tensor(data)
             return array.reshape(tuple(output.shape))
     names = ", ".join(output.name for output in answer.outputs) or "nothing"
     raise ServerError(f"{answer.model_name} answered {names} where {wanted.name} was asked for: is it an AlexNet?")

@@ -61,6 +61,14 @@ IMAGE: Final = Tensor("image", "UINT8", (IMAGE_SIDE, IMAGE_SIDE, CHANNELS))
 ENCODED: Final = Tensor("encoded", "BYTES", (1,))
 PROBABILITIES: Final = Tensor("probabilities", "FP32", (-1,))
 EMBEDDING: Final = Tensor("embedding", "FP32", (EMBEDDING_LENGTH,))
+#: Whose an answer is: the sums of the pixels that the network was given, of each channel in so many cells a side. FP32
+#: adds them exactly and in any order, as they are whole and below 2^24. See ``checksum.py``.
+CHECKSUM_CELLS: Final = 4
+CHECKSUM: Final = Tensor("checksum", "FP32", (CHECKSUM_CELLS, CHECKSUM_CELLS, CHANNELS))
+#: Of an image file: its CRC-32 (zlib's), and the checksum of the pixels that it was decoded to.
+FILE_CHECKSUM: Final = Tensor("file_checksum", "UINT32", (1 + CHECKSUM_CELLS * CHECKSUM_CELLS * CHANNELS,))
+#: What every network answers, whatever its precision.
+NETWORK_OUTPUTS: Final = (PROBABILITIES, EMBEDDING, CHECKSUM)
 
 # --- Models. The precision is the contract; the runtime behind it is not.
 PRECISIONS: Final = ("fp32", "fp16", "int8", "fp8")
@@ -101,9 +109,14 @@ PRECISION_MODELS: Final = tuple(precision_model(precision) for precision in PREC
 MODELS: Final = {
     model.name: model
     for model in (
-        *(Model(name, (IMAGE,), (PROBABILITIES, EMBEDDING)) for name in PRECISION_MODELS),
-        Model(ENSEMBLE, (ENCODED,), (PROBABILITIES, EMBEDDING), needs=(DECODER, f"{ENSEMBLE}_{{precision}}")),
-        Model(DECODER, (ENCODED,), (IMAGE,)),
+        *(Model(name, (IMAGE,), NETWORK_OUTPUTS) for name in PRECISION_MODELS),
+        Model(
+            ENSEMBLE,
+            (ENCODED,),
+            (*NETWORK_OUTPUTS, FILE_CHECKSUM),
+            needs=(DECODER, f"{ENSEMBLE}_{{precision}}"),
+        ),
+        Model(DECODER, (ENCODED,), (IMAGE, FILE_CHECKSUM)),
     )
 }
 #: Those that answer what an image shows, the ones for clients.

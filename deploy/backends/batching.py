@@ -5,10 +5,14 @@ import triton_python_backend_utils as pb_utils
 
 
 def collect(requests, name):
-    """The input of all requests as one tensor, each request's size, and every output that any of them wants."""
+    """The input of all requests as one tensor, each request's size, and every output that any of them wants.
+
+    The tensor is a copy: what all outputs are computed from, the checksum too, does not change under way, though Triton
+    gave the requests' memory to others meanwhile.
+    """
     parts = [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for request in requests]
     wanted = list(dict.fromkeys(output for request in requests for output in request.requested_output_names()))
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts)), [len(part) for part in parts], wanted
+    return np.concatenate(parts), [len(part) for part in parts], wanted
 
 
 def answer(requests, sizes, outputs):

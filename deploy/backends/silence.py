@@ -2,7 +2,10 @@
 
 Triton 24.10 gives a process up when it waits for its answer and sees no sign of life for a second. A thread beside the
 model gives one every 0.3 s; where processors are short, it may come too late while the model works on. Triton has then
-answered the batch with an error, and would take the answer, when it comes, for that to the next batch.
+answered the batch with an error, and would take the answer, when it comes, for that to the next batch. So does the
+process that had nothing to do: it finds what it was asked meanwhile, and cannot tell since when that waits. So any gap
+since the last answer ends it. What is left is the moment between that look and Triton's queue, which no clock closes:
+answers carry checksums (``alexnet_client/checksum.py``).
 """
 
 import os
@@ -40,8 +43,8 @@ class Silence:
         self._lock = threading.Lock()
         try:
             self._living = living or _next(self._me)
-            self._sleeps, self._waited = _sleeps(self._living), _waited(self._me)
-        except (OSError, IndexError, ValueError):  # a kernel that does not say, as gVisor's
+            self._sleeps = _sleeps(self._living)
+        except (OSError, IndexError, ValueError):  # a kernel that does not say
             self._living = None
             return
         self._signs, self._looked = 0, time.monotonic()
@@ -57,18 +60,15 @@ class Silence:
         if self._living is None:
             yield
             return
-        # This thread may have waited for a processor with the batch in hand.
-        started = time.monotonic() - (_waited(self._me) - self._waited)
         try:
             yield
         finally:
             with self._lock:
                 self._look()
                 longest, self._longest = self._longest, 0.0
-            self._waited = _waited(self._me)
             if self._warmups > 0:
-                self._warmups -= 1
-            elif self._signs >= KNOWN and longest > PATIENCE and time.monotonic() - started > PATIENCE:
+                self._warmups, self._ran = self._warmups - 1, time.monotonic()
+            elif self._signs >= KNOWN and longest > PATIENCE:
                 said = f"no sign of life for {longest:.1f} s: Triton may have given this process up, so it ends"
                 print(said, flush=True)  # noqa: T201  to the server's log
                 self._end()
@@ -100,8 +100,3 @@ def _sleeps(thread):
     """How often it went to sleep, which is after every sign of life."""
     status = (THREADS / str(thread) / "status").read_text()
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-
-
-def _waited(thread):
-    """Seconds that it waited for a processor; see the kernel's Documentation/scheduler/sched-stats.rst."""
-    return int((THREADS / str(thread) / "schedstat").read_text().split()[1]) / 1e9

@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     add("overload", _overload, "what is answered in time when far more is asked", served)
     campaign = add("faults", _faults, "faults under load of which every answer is checked", served)
     campaign.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    stopped = add("pauses", _pauses, "backend processes that are stopped and go on: is an answer ever wrong?", served)
+    stopped.add_argument("--pauses", type=int, default=300, help="(%(default)s)")
+    stopped.add_argument("--unwatched", action="store_true", help="with nobody who ends what was stopped")
     long = add("soak", _soak, "mixed load and releases: does anything grow?", served, written)
     long.add_argument("--minutes", type=float, default=60.0, help="(%(default)s)")
     long.add_argument("--releases", type=int, default=100, help="that go live meanwhile (%(default)s)")
@@ -112,6 +115,14 @@ def _faults(options: argparse.Namespace) -> int:
     outcomes = faults.campaign(options.repository, options.rounds)
     print(faults.as_table(outcomes))
     return 0 if all(outcome.kept for outcome in outcomes) else 1
+
+
+def _pauses(options: argparse.Namespace) -> int:
+    from deploy.loadtest import pauses  # noqa: PLC0415
+
+    tally = pauses.pauses(options.repository, options.pauses, watched=not options.unwatched)
+    print(tally.as_text())
+    return 1 if tally.wrong else 0
 
 
 def _load(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ import multiprocessing
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,17 +19,19 @@ from typing import Any
 import grpc
 import numpy as np
 from numpy.typing import NDArray
+from tritonclient.grpc.service_pb2 import ModelInferResponse
 
-from alexnet_client import TLS
+from alexnet_client import TLS, ServerError
 from alexnet_client._channel import connect
 from alexnet_client._options import Options
+from alexnet_client._results import belongs_to
 from alexnet_client.contract import OVERLOAD_SIGNS
 from deploy.loadtest.server_time import ModelTime
 from deploy.loadtest.workload import Workload
 from deploy.serve.envoy import INFER
 
 #: Of a request that was answered, by name; a refusal of what has to be refused counts as an answer.
-OK = "OK"
+OK, MISMATCH = "OK", "MISMATCH"
 #: Seconds that processes are given to start before the first request is due.
 HEAD_START = 2.0
 
@@ -44,7 +45,7 @@ class Outcome:
     #: Seconds that it left late, and that it took from when it was due.
     lag: NDArray[np.float64]
     latency: NDArray[np.float64]
-    #: Name of the gRPC status; ``OVERLOADED`` where the server said that it is.
+    #: Name of the gRPC status; ``OVERLOADED`` where the server said that it is, ``MISMATCH`` of another's answer.
     status: NDArray[np.str_]
     #: Images a request.
     batch: int
@@ -111,14 +112,12 @@ def offer(
     order = workload.order(len(due), seed)
     parts = [slice(number, None, processes) for number in range(processes)]
     if processes == 1:
-        told = [_send(server, workload.messages, order, due, deadline, time.monotonic())]
+        told = [_send(server, workload, order, due, deadline, time.monotonic())]
     else:
         start = time.monotonic() + HEAD_START
         # Not by fork: gRPC has threads.
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            sending = [
-                pool.submit(_send, server, workload.messages, order[part], due[part], deadline, start) for part in parts
-            ]
+            sending = [pool.submit(_send, server, workload, order[part], due[part], deadline, start) for part in parts]
             told = [each.result() for each in sending]
     lag, latency = np.empty(len(due)), np.empty(len(due))
     status = np.empty(len(due), dtype="U24")
@@ -130,7 +129,7 @@ def offer(
 
 def _send(
     server: Options,
-    messages: Sequence[bytes],
+    workload: Workload,
     order: NDArray[np.intp],
     due: NDArray[np.float64],
     deadline: float,
@@ -143,13 +142,15 @@ def _send(
     with connect(server, credentials, grpc) as channel:
         infer = channel.unary_unary(INFER)
         with suppress(grpc.RpcError):  # it connects; what the server says of requests is counted below
-            infer(messages[0], timeout=60)
+            infer(workload.messages[0], timeout=60)
         start = max(start, time.monotonic())
         before = time.process_time()
 
         def ended(call: Any, number: int) -> None:
             latency[number] = time.monotonic() - start - due[number]
             status[number] = _status(call)
+            if status[number] == OK and not _belongs(call.result(), workload, int(order[number])):
+                status[number] = MISMATCH
             missing.release()
 
         for number, at in enumerate(due):
@@ -158,12 +159,20 @@ def _send(
                 time.sleep(wait)
             late = time.monotonic() - start - at
             lag[number] = late
-            call = infer.future(messages[order[number]], timeout=max(0.001, deadline - late))
+            call = infer.future(workload.messages[order[number]], timeout=max(0.001, deadline - late))
             call.add_done_callback(lambda call, number=number: ended(call, number))
         for _ in due:
             missing.acquire()
         spent = (time.process_time() - before) / max(time.monotonic() - start, 1e-9)
     return lag, latency, status, spent
+
+
+def _belongs(answer: bytes, workload: Workload, message: int) -> bool:
+    """Whether an answer is to the message that it came for."""
+    try:
+        return belongs_to(ModelInferResponse.FromString(answer), workload.expected[message], workload.batch)
+    except ServerError:  # it carries no checksum
+        return False
 
 
 def _status(call: Any) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from alexnet_client._request import Wanted, requests, takes_files
+from alexnet_client.checksum import Expected
 from alexnet_client.contract import EMBEDDING, PROBABILITIES
 from deploy.loadtest.loadtest_error import LoadTestError
 
@@ -34,6 +35,8 @@ class Workload:
     batch: int
     #: Serialised ``ModelInferRequest``; the last is the bad one if ``bad`` is not 0.
     messages: Sequence[bytes]
+    #: What the answer to each has to carry.
+    expected: Sequence[Expected]
     chances: NDArray[np.float64]
     #: Share of requests that have to be refused.
     bad: float
@@ -74,18 +77,18 @@ def workload(
         raise LoadTestError(f"bad is {bad}: want a share of the requests, from 0 to less than 1")
     if bad and not takes_files(model):
         raise LoadTestError(f"{model} is sent pixels, of which none are bad: want bad=0, or a model that takes files")
-    messages = [
+    made = [
         _message(model, images[first : first + batch], outputs) for first in range(0, len(images) - batch + 1, batch)
     ]
-    if not messages:
+    if not made:
         raise LoadTestError(f"got {len(images)} images for requests of {batch}: want as many at least")
-    chances = np.arange(1, len(messages) + 1, dtype=np.float64) ** -zipf
+    chances = np.arange(1, len(made) + 1, dtype=np.float64) ** -zipf
     chances *= (1 - bad) / chances.sum()
     if bad:
-        good = _message(model, images[:batch], outputs)
-        messages.append(_spoiled(good))
+        made.append((_spoiled(made[0][0]), Expected()))
         chances = np.append(chances, bad)
-    return Workload(model, batch, messages, chances, bad)
+    messages, expected = zip(*made, strict=True)
+    return Workload(model, batch, messages, expected, chances, bad)
 
 
 def mixed(first: Workload, second: Workload, share: float) -> Workload:
@@ -98,15 +101,16 @@ def mixed(first: Workload, second: Workload, share: float) -> Workload:
         raise LoadTestError(f"the share of {second.model} is {share:g}: want more than 0 and less than 1")
     chances = np.concatenate((share * second.chances, (1 - share) * first.chances))
     messages = [*second.messages, *first.messages]  # the bad one stays the last
-    return Workload(f"{first.model}+{second.model}", first.batch, messages, chances, (1 - share) * first.bad)
+    expected = [*second.expected, *first.expected]
+    return Workload(f"{first.model}+{second.model}", first.batch, messages, expected, chances, (1 - share) * first.bad)
 
 
-def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: str) -> bytes:
+def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: str) -> tuple[bytes, Expected]:
     made = list(requests(model, images, OUTPUTS[outputs]))
     if len(made) != 1:
         raise LoadTestError(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
     made[0].message.model_name = model
-    return made[0].encode()
+    return made[0].encode(), made[0].expected
 
 
 def _spoiled(message: bytes) -> bytes:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import argparse
 import io
+import secrets
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import TLS
+from alexnet_client.checksum import Expected
 from alexnet_client.command import run
-from alexnet_client.contract import IMAGE, IMAGE_SIDE, MODELS, OVERLOAD_SIGNS, PROBE_ID
+from alexnet_client.contract import CHECKSUM, FILE_CHECKSUM, IMAGE, MODELS, OVERLOAD_SIGNS, PROBE_ID
 from alexnet_client.errors import AlexNetError
 from deploy.serve.ports import HOST, Ports
 
@@ -75,29 +77,30 @@ class Probe:
         """One real inference. Full is not dead: a refusal for want of room is an answer.
 
         Raises:
-            InferenceServerException: the model does not answer.
+            InferenceServerException: the model does not answer, or answers another request.
         """
-        tensors, outputs = _question(model)
+        question = _Question(model)
         try:
-            self._client.infer(model, tensors, outputs=outputs, request_id=PROBE_ID, client_timeout=timeout)
+            answer = self._client.infer(**question.arguments, client_timeout=timeout)
         except InferenceServerException as error:
             if not any(sign in error.message() for sign in OVERLOAD_SIGNS):
                 raise
+            return
+        if not question.answered_by(answer):
+            raise InferenceServerException(f"{model} answers another request")
 
-    def ask(self, model: str, heard: Callable[[], None], timeout: float) -> None:
+    def ask(self, model: str, heard: Callable[[bool], None], timeout: float) -> None:
         """One real inference that is not waited for.
 
         Args:
-            heard: called, in a thread of gRPC's, when there is an answer; a refusal is one too.
+            heard: called, in a thread of gRPC's, when there is an answer, with whether it may be to this question, as a
+                refusal may.
             timeout: seconds after which that there was none counts as one.
         """
-        tensors, outputs = _question(model)
+        question = _Question(model)
         self._client.async_infer(
-            model,
-            tensors,
-            outputs=outputs,
-            request_id=PROBE_ID,
-            callback=lambda *_, **__: heard(),
+            **question.arguments,
+            callback=lambda result, error: heard(error is not None or question.answered_by(result)),
             client_timeout=timeout,
         )
 
@@ -114,19 +117,44 @@ class Probe:
         self._client.close()
 
 
-def _question(model: str) -> tuple[list[InferInput], list[InferRequestedOutput]]:
-    contract = MODELS[model]
-    (wanted,) = contract.inputs
-    tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
-    grey = np.array([[_grey_png()]], dtype=object) if contract.takes_files else np.zeros((1, *IMAGE.shape), np.uint8)
-    tensor.set_data_from_numpy(grey)
-    return [tensor], [InferRequestedOutput(contract.outputs[0].name)]
+class _Question:
+    """An image that nobody else asks for, to a model."""
+
+    def __init__(self, model: str) -> None:
+        """Draw it."""
+        self._model = MODELS[model]
+        (wanted,) = self._model.inputs
+        tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
+        if self._model.takes_files:
+            file = _noise()
+            self._expected = Expected.of_files([file])
+            tensor.set_data_from_numpy(np.array([[file]], dtype=object))
+        else:
+            pixels = np.frombuffer(secrets.token_bytes(3), np.uint8) + np.zeros((1, *IMAGE.shape), np.uint8)
+            self._expected = Expected.of_pixels(pixels)
+            tensor.set_data_from_numpy(pixels)
+        self._checksums = [output for output in (CHECKSUM, FILE_CHECKSUM) if output in self._model.outputs]
+        #: Of ``InferenceServerClient.infer``.
+        self.arguments: dict[str, Any] = {
+            "model_name": model,
+            "inputs": [tensor],
+            "outputs": [InferRequestedOutput(output.name) for output in (self._model.outputs[0], *self._checksums)],
+            "request_id": PROBE_ID,
+        }
+
+    def answered_by(self, answer: InferResult) -> bool:
+        """Whether an answer is to this question; a decoder's is held against the file alone."""
+        decoded = answer.as_numpy(FILE_CHECKSUM.name) if FILE_CHECKSUM in self._checksums else None
+        sums = answer.as_numpy(CHECKSUM.name) if CHECKSUM in self._checksums else None
+        if sums is None and decoded is not None:
+            sums = decoded[:, 1:]
+        return sums is not None and self._expected.met_by(sums, decoded)
 
 
-@cache
-def _grey_png() -> bytes:
+def _noise() -> bytes:
+    """A small picture's file."""
     file = io.BytesIO()
-    Image.new("L", (IMAGE_SIDE, IMAGE_SIDE), 128).save(file, "PNG")
+    Image.frombytes("RGB", (8, 8), secrets.token_bytes(8 * 8 * 3)).save(file, "PNG")
     return file.getvalue()
 
 

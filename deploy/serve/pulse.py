@@ -20,7 +20,7 @@ class Pulse:
 
     def __init__(
         self,
-        ask: Callable[[Callable[[], None]], None],
+        ask: Callable[[Callable[[bool], None]], None],
         work: Callable[[], float],
         times: Times,
         clock: Callable[[], float] = time.monotonic,
@@ -28,7 +28,7 @@ class Pulse:
         """Ask nothing yet.
 
         Args:
-            ask: sends a question, and calls back when there is an answer of any kind.
+            ask: sends a question, and calls back when there is an answer of any kind, with whether it may be to that.
             work: seconds of the processor that the model's processes have used so far.
         """
         self._ask = ask
@@ -36,6 +36,8 @@ class Pulse:
         self._times = times
         self._clock = clock
         self._waiting = False
+        #: Whether an answer was to another's question.
+        self.mistaken = False
         self._since = clock()
         self._worked = 0.0
 
@@ -55,5 +57,6 @@ class Pulse:
         self._since, self._worked = self._clock(), worked
         return False
 
-    def _heard(self) -> None:
+    def _heard(self, right: bool) -> None:
         self._waiting, self._since = False, self._clock()
+        self.mistaken |= not right

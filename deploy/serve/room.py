@@ -80,6 +80,8 @@ class Room:
         self._stubs: dict[int, str] = {}
         self._probe: Probe | None = None
         self._pulses: dict[str, Pulse] = {}
+        #: Held while it is looked at, and while what is looked at is put down.
+        self._lock = threading.Lock()
         #: Since when a process is stopped.
         self._stops: dict[int, float] = {}
 
@@ -143,6 +145,7 @@ class Room:
         deadline = time.monotonic() + self._times.start
         self._until(deadline, probe.live, "the server does not answer")
         self._until(deadline, lambda: self._settled(probe), "models are still loading")
+        self._stubs = self._process.stubs()
         states = probe.states()
         for model in self._selected.models:
             state, reason = states.get(model, ("UNAVAILABLE", "not found"))
@@ -156,7 +159,6 @@ class Room:
             self._until(deadline, partial(probe.answers, model), f"{model} does not answer")
         processes.close_to_others(self.prefix)
         self._models = models
-        self._stubs = self._process.stubs()
         self._pulses = {model: self._pulse(model, probe) for model in models if not MODELS[model].needs}
 
     def _want(self, *, whole: bool) -> None:
@@ -165,28 +167,43 @@ class Room:
             raise ServerError("; ".join(damaged.values()))
 
     def trouble(self) -> Trouble | None:
-        """What is wrong with it; None while all is well. To be called several times a second."""
+        """What is wrong with it; None while all is well. To be called several times a second, from any thread."""
+        with self._lock:
+            return self._trouble()
+
+    def _trouble(self) -> Trouble | None:
         if self._process is None or not self.alive:
             return Trouble("tritonserver died")
         if not self.sockets.grpc.exists():
             return Trouble("tritonserver's sockets were cleared away", (self._process.pid,))
         living = self._process.stubs()
+        hung = self._hung({self._process.pid: "tritonserver", **living})
         dead = sorted({model for stub, model in self._stubs.items() if stub not in living})
         if dead:
-            return Trouble(f"the backend process of {', '.join(dead)} died")
-        for process, name in ((self._process.pid, "tritonserver"), *self._stubs.items()):
-            if self._stopped(process):
-                return Trouble(f"{name} is stopped", (process,))
+            return Trouble(f"the backend process of {', '.join(dead)} died", tuple(hung))
+        if hung:
+            return Trouble(f"{', '.join(sorted(set(hung.values())))} is stopped", tuple(hung))
         for model, pulse in self._pulses.items():
+            if pulse.mistaken:
+                return Trouble(f"{model} answers other requests", self._processes_of(model))
             if pulse.stuck():
                 return Trouble(f"{model} neither answers nor works", self._processes_of(model))
         return None
 
-    def _stopped(self, process: int) -> bool:
-        if not processes.stopped(process):
-            self._stops.pop(process, None)
-            return False
-        return time.monotonic() - self._stops.setdefault(process, time.monotonic()) > self._times.stopped
+    def hung(self) -> tuple[int, ...]:
+        """Its processes that must not speak again: all that are stopped, once one is so for too long."""
+        with self._lock:
+            if self._process is None or not self.alive:
+                return ()
+            return tuple(self._hung({self._process.pid: "tritonserver", **self._process.stubs()}))
+
+    def _hung(self, names: dict[int, str]) -> dict[int, str]:
+        now = time.monotonic()
+        stopped = [process for process in names if processes.stopped(process)]
+        self._stops = {process: self._stops.get(process, now) for process in stopped}
+        if any(now - since > self._times.stopped for since in self._stops.values()):
+            return {process: names[process] for process in stopped}
+        return {}
 
     def _processes_of(self, model: str) -> tuple[int, ...]:
         """Its backend processes; where the backend is Triton's own, Triton."""
@@ -202,17 +219,19 @@ class Room:
 
     def drain(self, timeout: float) -> None:
         """Wait until nobody is connected with it any more: it has answered what it was asked. It is not watched now."""
-        self._hang_up()
+        with self._lock:
+            self._hang_up()
         deadline = time.monotonic() + timeout
         while self.alive and self.sockets.callers and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def end(self) -> None:
         """End tritonserver; nothing of it is left. Again is harmless."""
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-        self._hang_up()
+        with self._lock:
+            if self._process is not None:
+                self._process.end()
+                self._process = None
+            self._hang_up()
         shutil.rmtree(self.sockets.folder, ignore_errors=True)
 
     def _hang_up(self) -> None:
@@ -229,6 +248,8 @@ class Room:
         while not condition():
             if self._process is None or not self._process.alive:
                 raise DiedStarting(f"tritonserver ended while starting: see {self.log_file}")
+            if self._stubs and not self._stubs.keys() <= self._process.stubs().keys():
+                raise DiedStarting(f"a backend process ended while tritonserver was starting: see {self.log_file}")
             if time.monotonic() > deadline:
                 raise ServerError(f"{what} after {self._times.start:g} s: see {self.log_file}")
             if self._stopping.wait(0.05):

@@ -89,7 +89,8 @@ class LocalServer:
         self._served: frozenset[str] = frozenset()
         #: A release that was not taken, and until when.
         self._declined: tuple[Path, float] | None = None
-        #: Rooms on their way out.
+        #: Rooms that start, and those on their way out with the threads that see to it.
+        self._others: set[Room] = set()
         self._retiring: list[threading.Thread] = []
 
     @property
@@ -193,14 +194,16 @@ class LocalServer:
 
     def trouble(self) -> Trouble | None:
         """What is wrong; None while all is well."""
+        room = self._room
+        inside = room.trouble() if room else Trouble("there is no tritonserver")
         if self._door is not None:
             if not self._door.alive:
-                return Trouble("the door died")
+                return Trouble("the door died", inside.culprits if inside else ())
             if not self._door.reachable:
                 return Trouble("the door's folder was cleared away", (self._door.pid,))
             if processes.stopped(self._door.pid):
                 return Trouble("the door is stopped", (self._door.pid,))
-        return self._room.trouble() if self._room else Trouble("there is no tritonserver")
+        return inside
 
     @property
     def outdated(self) -> bool:
@@ -218,11 +221,17 @@ class LocalServer:
         bound_log(self.log_file)
 
     def silence(self, trouble: Trouble) -> None:
-        """Kill who must not speak again, before anything is waited for; from now on the server is not ready."""
+        """Kill who must not speak again; from now on the server is not ready."""
         for process in trouble.culprits:
             processes.kill(process)
         if self._door is not None:
             self._door.tell(mending=True)
+
+    def silence_others(self) -> None:
+        """The same in tritonservers that start, or answer what they were asked before another took their place."""
+        for room in tuple(self._others):
+            for process in room.hung():
+                processes.kill(process)
 
     def replace(self) -> None:
         """Put a sound tritonserver in the present one's place, and a door before it.
@@ -236,7 +245,7 @@ class LocalServer:
         if self._room is None or self._room.trouble():
             present = self._room.release if self._room else self.repository
             room = self._new_room(present if present.is_dir() else self.repository)
-            room.start()
+            self._start(room)
             self._put_in_place(room)
 
     def take_up(self) -> None:
@@ -244,7 +253,7 @@ class LocalServer:
         published = self.repository.resolve()
         try:
             room = self._new_room(published)
-            room.start(whole=True)
+            self._start(room, whole=True)
         except AlexNetError as error:
             if not self._stopping.is_set():
                 # What failed by bad luck, for want of memory say, may be taken later.
@@ -263,6 +272,13 @@ class LocalServer:
     def _whole(self) -> bool:
         """Whether the present release is served as it was: a model that fails at a revival may not the next time."""
         return self._room is not None and self._served <= set(self._room.models)
+
+    def _start(self, room: Room, *, whole: bool = False) -> None:
+        self._others.add(room)
+        try:
+            room.start(whole=whole)
+        finally:
+            self._others.discard(room)
 
     def _make_folder(self) -> None:
         """Again if need be: the folder for temporary files is tidied up by others."""
@@ -292,6 +308,7 @@ class LocalServer:
         self._declined = None
         self._door.lead_to(room.sockets, self._times.door)
         if old is not None:
+            self._others.add(old)
             self._retiring = [thread for thread in self._retiring if thread.is_alive()]
             self._retiring.append(threading.Thread(target=self._retire, args=(old,), name="triton-retire"))
             self._retiring[-1].start()
@@ -299,6 +316,7 @@ class LocalServer:
     def _retire(self, old: Room) -> None:
         old.drain(self._times.drain)
         old.end()
+        self._others.discard(old)
 
     def _end(self) -> None:
         for thread in self._retiring:

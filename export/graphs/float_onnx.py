@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from alexnet_client.contract import EMBEDDING, IMAGE, PROBABILITIES
+from export.graphs.checksum import append_checksum
 from export.graphs.onnx_file import strip_traces, write_graph
 from training.model import Served
 
@@ -25,8 +26,8 @@ EXAMPLE_BATCH = 2
 def write_onnx(model: nn.Module, path: Path, *, half: bool = False) -> None:
     """Write ``model`` (logits and embedding) as ``path``, atomically; the same weights give the same bytes.
 
-    The graph takes ``image`` uint8 [N, 224, 224, 3] and answers ``probabilities`` float32 [N, K] and ``embedding``
-    float32 [N, 4096]. With ``half`` its weights and arithmetic are float16.
+    The graph takes ``image`` uint8 [N, 224, 224, 3] and answers ``probabilities`` float32 [N, K], ``embedding``
+    float32 [N, 4096] and ``checksum`` float32 [N, 4, 4, 3]. With ``half`` its weights and arithmetic are float16.
 
     Raises:
         OSError: the file could not be written.
@@ -50,5 +51,6 @@ def write_onnx(model: nn.Module, path: Path, *, half: bool = False) -> None:
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     graph = program.model_proto
+    append_checksum(graph)
     strip_traces(graph)
     write_graph(graph, path)

@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, shape_inference
 
-from alexnet_client.contract import EMBEDDING, IMAGE, PROBABILITIES
+from alexnet_client.contract import IMAGE, NETWORK_OUTPUTS
 from alexnet_client.errors import AlexNetError
 
 REMEDY = "export it with `python -m export fp32`, `fp16` or `int8 --scheme tensorrt`"
@@ -39,7 +39,7 @@ def check(path: Path) -> None:
 
 def _check_names(graph: onnx.GraphProto, path: Path) -> None:
     got = [entry.name for entry in (*graph.input, *graph.output)]
-    wanted = [IMAGE.name, PROBABILITIES.name, EMBEDDING.name]
+    wanted = [IMAGE.name, *(tensor.name for tensor in NETWORK_OUTPUTS)]
     if got != wanted:
         raise GraphError(f"{path} has the tensors {', '.join(got)}, want {', '.join(wanted)}: {REMEDY}")
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_client.checksum import checksum
+from alexnet_client.contract import CHECKSUM
 from alexnet_client.errors import AlexNetError
 from alexnet_client.outputs import Outputs
 from export.proof.proof import Comparison
+from export.runtimes.runtime import Runtime
+
+#: Images that show whether a graph adds up pixels as it should.
+FEW = 8
 
 
 class ComparisonError(AlexNetError):
@@ -39,6 +45,18 @@ def compare(reference: Outputs, candidate: Outputs, targets: NDArray[np.int64] |
         cosine=float(_cosine(reference.embedding, candidate.embedding).mean()),
         top1_loss=lost,
     )
+
+
+def check_checksum(runtime: Runtime, pixels: NDArray[np.uint8]) -> None:
+    """Check that a runtime says of ``uint8[N, 224, 224, 3]``, the first few, whose its answer is.
+
+    Raises:
+        ComparisonError: its checksum is not that of the pixels.
+    """
+    pixels = pixels[:FEW]
+    (answered,) = runtime.run(pixels, [CHECKSUM.name]).values()
+    if not np.array_equal(answered, checksum(pixels)):
+        raise ComparisonError(f"{CHECKSUM.name}: it is not that of the pixels, to the bit: no client would believe it")
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

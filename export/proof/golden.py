@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_client.files import atomic_path
-from alexnet_client.outputs import Outputs, Predictor
+from alexnet_client.outputs import Outputs
 from export.artefacts import manifest
 from export.engines.gpu import Gpu
-from export.proof.compare import ComparisonError, compare
+from export.proof.compare import ComparisonError, check_checksum, compare
 from export.proof.proof import Limits, Verdict
+from export.runtimes.runtime import Runtime
 
 IMAGES = 64
 
@@ -102,11 +103,12 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
         raise manifest.ManifestError(f"{path} is no golden batch ({error}): publish again") from error
 
 
-def prove(golden: Path, predictor: Predictor, limits: Limits) -> list[str]:
+def prove(golden: Path, runtime: Runtime, limits: Limits) -> list[str]:
     """Run the golden batch; returns a sentence for each limit that is broken, none when the engine is proved."""
     images, reference = read(golden)
     try:
-        comparison = compare(reference, predictor(images))
+        comparison = compare(reference, runtime(images))
+        check_checksum(runtime, images)
     except ComparisonError as error:
         return [str(error)]
     return limits.broken_by(comparison)

@@ -16,7 +16,7 @@ from export.artefacts import artefact
 from export.artefacts.manifest import Manifest, ManifestError
 from export.engines.gpu import installed
 from export.proof import golden
-from export.proof.compare import compare
+from export.proof.compare import FEW, check_checksum, compare
 from export.proof.limits import limits
 from export.proof.lineage import check_ancestors, check_proved, is_literal
 from export.proof.proof import WITHOUT_DEVICE, Accuracy, Data, Proof, verdict_on
@@ -74,6 +74,10 @@ def verify(folder: Path, checkpoint: Path, images: ImageSet, cache: Path) -> Man
     reference = _reference(folder, record, source, images, cache)
     with _runtime(folder, record) as runtime:
         candidate = _answers(runtime, images, cache, folder.name)
+        ((few, _),) = batches(
+            images, FEW, indices=np.arange(min(FEW, len(images))), description=f"{folder.name} checksum"
+        )
+        check_checksum(runtime, few)
     if not record.engine:
         fp32 = candidate if record.kind == "fp32" else reference
         record = _with_golden(folder, record, images, fp32.outputs, golden.Population.of(candidate.outputs))

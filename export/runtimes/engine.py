@@ -121,8 +121,8 @@ class EngineRuntime:
         """As a Predictor: any number of images, in batches of the largest profile."""
         parts = []
         for start in range(0, len(pixels), self.largest):
-            answer = self.run(pixels[start : start + self.largest])
-            parts.append([answer[name].copy() for name in OUTPUTS])
+            answer = self.run(pixels[start : start + self.largest], Outputs._fields)
+            parts.append([answer[name].copy() for name in Outputs._fields])
         return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def close(self) -> None:

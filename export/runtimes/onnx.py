@@ -75,7 +75,7 @@ class OnnxRuntime:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """``uint8[N, 224, 224, 3]`` -> :class:`Outputs`."""
-        return Outputs(**self.run(pixels))
+        return Outputs(**self.run(pixels, Outputs._fields))
 
     def close(self) -> None:
         """Nothing to free: the session goes with the object."""

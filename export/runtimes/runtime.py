@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client.contract import EMBEDDING, PROBABILITIES
+from alexnet_client.contract import NETWORK_OUTPUTS
 from alexnet_client.errors import AlexNetError
 from alexnet_client.outputs import Identity, Outputs
 
-OUTPUTS = (PROBABILITIES.name, EMBEDDING.name)
+#: All that a network answers.
+OUTPUTS = tuple(tensor.name for tensor in NETWORK_OUTPUTS)
 
 
 class RuntimeFailure(AlexNetError):
@@ -30,7 +31,7 @@ class Runtime(Protocol):
         """``uint8[N, 224, 224, 3]`` -> the outputs that are wanted, by name."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """As a Predictor: both outputs."""
+        """As a Predictor."""
 
     def close(self) -> None:
         """Free what it holds. Again is harmless."""

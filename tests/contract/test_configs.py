@@ -16,7 +16,7 @@ def config(model: str):
 
 
 def tensors(entries) -> list[contract.Tensor]:
-    names = {"TYPE_UINT8": "UINT8", "TYPE_FP32": "FP32", "TYPE_STRING": "BYTES"}
+    names = {"TYPE_UINT8": "UINT8", "TYPE_FP32": "FP32", "TYPE_UINT32": "UINT32", "TYPE_STRING": "BYTES"}
     return [contract.Tensor(e.name, names[model_config_pb2.DataType.Name(e.data_type)], tuple(e.dims)) for e in entries]
 
 

@@ -23,7 +23,7 @@ from alexnet_client import (
     SharedMemoryWarning,
     UnknownModel,
 )
-from alexnet_client.contract import IMAGE, PROBABILITIES
+from alexnet_client.contract import CHECKSUM, IMAGE
 from deploy.serve.server import LocalServer
 from export.runtimes.onnx import OnnxRuntime
 from tests.conftest import Built
@@ -118,11 +118,11 @@ def test_a_full_queue_is_overload_and_the_server_recovers(server: LocalServer) -
 
 
 def test_a_refusal_that_is_not_about_the_image_blames_none(server: LocalServer, some: ImageSet) -> None:
-    """The decoder has no probabilities to give."""
+    """The decoder has no probabilities to give, and no network's checksum."""
     with AlexNetClient(server.grpc_url, "alexnet_decode") as client, pytest.raises(InvalidRequest) as caught:
         client.classify(some.file(0))
     assert type(caught.value) is InvalidRequest
-    assert PROBABILITIES.name in str(caught.value)
+    assert CHECKSUM.name in str(caught.value)
 
 
 def test_a_flood_of_files_through_the_ensemble_is_answered_or_refused_and_never_hangs(

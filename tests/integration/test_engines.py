@@ -21,7 +21,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient
-from alexnet_client.contract import EMBEDDING, IMAGE, MAX_BATCH, PROBABILITIES
+from alexnet_client.contract import CHECKSUM, EMBEDDING, IMAGE, MAX_BATCH, PROBABILITIES
 from deploy.pipeline.stages import CAPABILITIES
 from deploy.serve.installation import find
 from deploy.serve.ports import free_ports
@@ -103,6 +103,7 @@ def test_a_repository_of_engines_is_the_contract(published: Path) -> None:
         assert [(output.name, list(output.dims)) for output in config.output] == [
             (PROBABILITIES.name, [10]),
             (EMBEDDING.name, [4096]),
+            (CHECKSUM.name, [4, 4, 3]),
         ]
         wanted = {f"{name[2:-1]}.{name[-1]}": f"{name}.plan" for name in CAPABILITIES}
         assert dict(config.cc_model_filenames) == wanted

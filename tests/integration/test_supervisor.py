@@ -18,7 +18,7 @@ import psutil
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from alexnet_client import AlexNetClient, AlexNetError, Prediction, UnknownModel
+from alexnet_client import AlexNetClient, AlexNetError, Prediction, Retry, UnknownModel
 from deploy.serve import processes
 from deploy.serve.ports import Ports, PortTaken
 from deploy.serve.probe import Probe
@@ -224,6 +224,51 @@ def test_a_stopped_process_never_speaks_again_and_is_replaced(
             for thread in threads:
                 thread.join()
         assert wrong == []
+
+
+def stubs_of(server: LocalServer, model: str) -> list[int]:
+    return [stub for stub, its in processes.stubs(server.pid).items() if its == model]
+
+
+def test_a_second_fault_while_the_first_is_mended_is_met_as_the_first(repository: Path, tmp_path: Path) -> None:
+    """All of a model's processes are stopped while another server starts: killed before they can go on."""
+    with LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server:
+        first, stopped = server.pid, stubs_of(server, "alexnet_int8")
+        os.kill(stubs_of(server, "alexnet_fp32")[0], signal.SIGKILL)
+        wait_until(lambda: not ready(server), "readiness to be denied")
+        for stub in stopped:
+            os.kill(stub, signal.SIGSTOP)
+        try:
+            wait_until(lambda: all(map(is_dead, stopped)), "an end of what was stopped")
+            assert server.pid == first  # the other one still starts
+        finally:
+            for stub in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(stub, signal.SIGKILL)
+        wait_until(lambda: server.pid not in (None, first), "a new server")
+        for model in ("alexnet_fp32", "alexnet_int8"):
+            with AlexNetClient(server.grpc_url, model, timeout=PATIENCE) as client:
+                assert client.health(infer=True).ok
+
+
+def test_who_has_no_part_in_two_faults_answers_throughout(repository: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((224, 224, 3), np.uint8)
+    with (
+        LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server,
+        AlexNetClient(server.grpc_url, "alexnet_int8", timeout=PATIENCE, retry=Retry(attempts=1)) as client,
+    ):
+        first = server.pid
+        for model in ("alexnet_fp32", "alexnet_decode"):
+            for stub in stubs_of(server, model):
+                os.kill(stub, signal.SIGKILL)
+            wait_until(lambda: not ready(server), "readiness to be denied")
+            assert client.embed(pixels).shape == (1, 4096)
+
+        def replaced() -> bool:
+            client.embed(pixels)
+            return server.pid not in (None, first)
+
+        wait_until(replaced, "a new server")
 
 
 def is_dead(process: int) -> bool:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
 from alexnet_client import InvalidImage
+from alexnet_client._errors import ANOTHERS
 from alexnet_client._request import requests
+from alexnet_client._results import belongs_to
+from alexnet_client.checksum import Expected
 from deploy.loadtest.loadgen.samples import SampleLibrary
 from deploy.loadtest.workload import OUTPUTS
 from deploy.serve.envoy import INFER
@@ -72,7 +75,7 @@ class SystemUnderTest:
             message = request.encode()
             self._room.acquire()
             call = self._infer.future(message, timeout=PATIENCE)
-            call.add_done_callback(lambda call, ids=ids: self._ended(call, ids))
+            call.add_done_callback(lambda call, ids=ids, expected=request.expected: self._ended(call, ids, expected))
         for place, error in refused.items():
             self._fail(f"{type(error).__name__}: {error}", 1)
             self._completed([query[place].id], None)
@@ -80,22 +83,25 @@ class SystemUnderTest:
     def flush(self) -> None:
         """Nothing is held back."""
 
-    def _ended(self, call: Any, ids: Sequence[int]) -> None:
+    def _ended(self, call: Any, ids: Sequence[int], expected: Expected) -> None:
         """Whatever happens, LoadGen is told, or it waits for ever."""
         classes = None
         try:
             if call.code() is not grpc.StatusCode.OK:
                 self._fail(f"{call.code().name}: {call.details()}", len(ids))
+                return
+            answer = ModelInferResponse.FromString(call.result())
+            if not belongs_to(answer, expected, len(ids)):
+                self._fail(ANOTHERS, len(ids))
             elif self._classes:
-                classes = self._read(call.result(), len(ids))
+                classes = self._read(answer, len(ids))
         except Exception as error:
             self._fail(f"{type(error).__name__}: {error}", len(ids))
         finally:
             self._room.release()
             self._completed(ids, classes)
 
-    def _read(self, answer: bytes, count: int) -> NDArray[np.int32]:
-        response = ModelInferResponse.FromString(answer)
+    def _read(self, response: ModelInferResponse, count: int) -> NDArray[np.int32]:
         probabilities = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(count, -1)
         with self._lock:
             self.versions.add(response.model_version)

@@ -12,10 +12,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from alexnet_client import refusal, work
+from alexnet_client.checksum import file_checksum
 from alexnet_client.contract import (
     DECODE_SECONDS,
     DECODED_TOTAL,
     ENCODED,
+    FILE_CHECKSUM,
     IMAGE,
     LARGE_IMAGE_SECONDS,
     LARGE_REQUEST_SECONDS,
@@ -66,7 +68,7 @@ class TritonPythonModel:
         return [
             self._large(files[number], sum(seconds[number]), alone=len(requests) == 1)
             if futures is None
-            else self._answer([future.result() for future in futures])
+            else self._answer(files[number], [future.result() for future in futures])
             for number, futures in enumerate(pending)
         ]
 
@@ -79,13 +81,13 @@ class TritonPythonModel:
             )
         with self._turns.mine_if_free() as mine:
             if mine and alone:
-                return self._answer([self._decoder.decode(file) for file in files])
+                return self._answer(files, [self._decoder.decode(file) for file in files])
         return _error(
             pb_utils.TritonError.UNAVAILABLE,
             f"{OVERLOADED}: large images ({seconds:.2g} s to decode) are for when nobody waits, send smaller ones",
         )
 
-    def _answer(self, results):
+    def _answer(self, files, results):
         bad = {}
         for place, result in enumerate(results):
             self._seconds.observe(result.seconds)
@@ -97,7 +99,10 @@ class TritonPythonModel:
         if bad:
             return _error(pb_utils.TritonError.INVALID_ARG, refusal.message(bad))
         stacked = np.stack([result.pixels for result in results])
-        return pb_utils.InferenceResponse([pb_utils.Tensor(IMAGE.name, stacked)])
+        sums = file_checksum(files, stacked)
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(IMAGE.name, stacked), pb_utils.Tensor(FILE_CHECKSUM.name, sums)]
+        )
 
     def finalize(self):
         """Stop the threads and the process."""

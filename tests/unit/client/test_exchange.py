@@ -12,6 +12,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from alexnet_client import (
     AlexNetError,
+    AnswerMismatch,
     DeadlineExceeded,
     InvalidImage,
     InvalidRequest,
@@ -28,7 +29,8 @@ from alexnet_client._exchange import Deadline, Reply, Send, exchange, tolerant
 from alexnet_client._options import Options
 from alexnet_client._request import Request, Wanted
 from alexnet_client._retry import SAVED, Budget
-from alexnet_client.contract import EMBEDDING, ENCODED, IMAGE
+from alexnet_client.checksum import checksum
+from alexnet_client.contract import CHECKSUM, EMBEDDING, ENCODED, IMAGE
 
 LOST = Reply(None, "UNAVAILABLE", "failed to connect to all addresses")
 FULL = Reply(None, "UNAVAILABLE", "Exceeds maximum queue size")
@@ -36,9 +38,14 @@ BROKEN = Reply(None, "INTERNAL", "out of cheese")
 LATE = Reply(None, "DEADLINE_EXCEEDED", "Deadline Exceeded")
 
 
-def good(rows: int = 1) -> Reply:
-    response = ModelInferResponse()
-    response.outputs.add(name=EMBEDDING.name, shape=(rows, *EMBEDDING.shape))
+BLACK, GREY = (bytes([shade]) * int(np.prod(IMAGE.shape)) for shade in (0, 128))
+
+
+def good(rows: int = 1, image: bytes = BLACK) -> Reply:
+    """The answer to so many requests for an image, less what is not read here."""
+    sums = checksum(np.frombuffer(rows * image, np.uint8).reshape(rows, *IMAGE.shape))
+    response = ModelInferResponse(raw_output_contents=[sums.tobytes()])
+    response.outputs.add(name=CHECKSUM.name, datatype=CHECKSUM.dtype, shape=sums.shape)
     return Reply(response)
 
 
@@ -63,7 +70,7 @@ class Driver:
 
     def run(self, *replies: Reply | None, takes: float = 0.1, refused: dict | None = None, images: int = 1):
         """The outcome; None is an attempt that is slow: no reply comes until the next one is asked for."""
-        request = Request(range(images), [b"x"] * images, IMAGE, [Wanted(EMBEDDING)], {})
+        request = Request(range(images), [BLACK] * images, IMAGE, [Wanted(EMBEDDING)], {})
         options = Options("u:1", "alexnet_int8", self.timeout, self.retry)
         deadline = Deadline(self.timeout, self.clock)
         if refused is None:
@@ -188,9 +195,27 @@ def test_bad_images_are_left_out_and_named() -> None:
     assert driver.run(Reply(None, "INVALID_ARGUMENT", refusal.message({0: "no"})), refused=refused) is None
 
 
-def test_an_answer_of_another_form_is_the_servers_fault() -> None:
-    with pytest.raises(ServerError, match=r"for 1 images"):
-        Driver(Retry()).run(good(2))
+def cut(reply: Reply) -> Reply:
+    reply.response.raw_output_contents[0] = reply.response.raw_output_contents[0][:-1]
+    return reply
+
+
+ANOTHERS = {"of another image": good(image=GREY), "of two": good(2), "cut off": cut(good())}
+
+
+@pytest.mark.parametrize("reply", ANOTHERS.values(), ids=ANOTHERS)
+def test_another_requests_answer_is_thrown_away_and_asked_for_again(reply: Reply) -> None:
+    driver = Driver(Retry(attempts=3))
+    right = good()
+    assert driver.run(reply, reply, right).response is right.response
+    assert len(driver.attempts) == 3
+    with pytest.raises(AnswerMismatch, match="alexnet_int8 at u:1 did not answer this request .* send again later"):
+        Driver(Retry(attempts=1)).run(reply)
+
+
+def test_an_answer_without_a_checksum_is_no_alexnets() -> None:
+    with pytest.raises(ServerError, match="answered nothing where checksum was asked for: is it an AlexNet"):
+        Driver(Retry()).run(Reply(ModelInferResponse()))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +242,7 @@ SAID = [
     ("UNAVAILABLE", "Request for unknown model: 'resnet' is not found", UnknownModel, False),
     ("INTERNAL", "Stub process 'alexnet_int8_0_0' is not healthy.", Unavailable, True),
     ("INTERNAL", "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))", Unavailable, True),
+    ("UNAVAILABLE", "the answer's checksum is another request's", AnswerMismatch, True),
     ("INTERNAL", "onnxruntime: bad allocation", ServerError, False),
     ("RESOURCE_EXHAUSTED", "Received message larger than max (40000000 vs. 33554432)", InvalidRequest, False),
     ("RESOURCE_EXHAUSTED", "rate limited", Overloaded, True),

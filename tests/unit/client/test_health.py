@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from alexnet_client import TensorMetadata, Unavailable, UnknownModel
-from alexnet_client.contract import EMBEDDING, IMAGE, PROBABILITIES
+from alexnet_client.contract import IMAGE, NETWORK_OUTPUTS
 from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted
 
@@ -49,7 +49,7 @@ def test_models_and_tensors_are_the_servers_own(make: Make, server: FakeTriton) 
         assert {model.name: model.state for model in client.models()} == dict.fromkeys(server.models, "READY")
         metadata = client.metadata()
         assert metadata.inputs == (TensorMetadata(IMAGE.name, IMAGE.dtype, (-1, *IMAGE.shape)),)
-        assert [tensor.name for tensor in metadata.outputs] == [PROBABILITIES.name, EMBEDDING.name]
+        assert [tensor.name for tensor in metadata.outputs] == [tensor.name for tensor in NETWORK_OUTPUTS]
     with make(server.url, "alexnet_int4") as client, pytest.raises(UnknownModel):
         client.metadata()
 

@@ -38,6 +38,7 @@ PUBLIC = [
     "AlexNetClient",
     "AlexNetError",
     "Answer",
+    "AnswerMismatch",
     "AsyncAlexNetClient",
     "ClientClosed",
     "DeadlineExceeded",

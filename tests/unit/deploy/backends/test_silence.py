@@ -93,7 +93,6 @@ def test_another_thread_says_nothing(living: Living) -> None:
 
 
 def test_a_kernel_that_does_not_say_is_let_be(living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As gVisor, which has no schedstat."""
     monkeypatch.setattr(module, "THREADS", tmp_path)
     ends: list[None] = []
     silence = Silence(None, living.native_id, lambda: ends.append(None), niceness=0)
@@ -118,13 +117,29 @@ def test_an_error_is_an_answer_too(living: Living) -> None:
     assert ends
 
 
-def test_what_was_long_ago_does_not_count(living: Living) -> None:
+def test_a_gap_while_idle_ends_it_with_the_next_batch(living: Living) -> None:
+    """What it was asked may have waited through it all, and been given up."""
     ends: list[None] = []
     silence = looking(living, ends)
+    with silence.unless_in_time():
+        time.sleep(SHORT)
     living.may.clear()
     time.sleep(LONG)
     living.may.set()
-    for _ in range(2):
-        with silence.unless_in_time():
-            time.sleep(SHORT)
+    assert not ends
+    with silence.unless_in_time():
+        time.sleep(0)
+    assert ends
+
+
+def test_a_gap_before_the_last_answer_does_not_count(living: Living) -> None:
+    ends: list[None] = []
+    silence = looking(living, ends, {"model_warmup": [{}]})
+    living.may.clear()
+    with silence.unless_in_time():
+        time.sleep(LONG)
+    living.may.set()
+    time.sleep(PERIOD)
+    with silence.unless_in_time():
+        time.sleep(SHORT)
     assert not ends

@@ -94,7 +94,7 @@ def test_a_run_is_told_and_kept(server: FakeTriton, tmp_path: Path, monkeypatch,
     assert "\nVALID\n" in said
     for request in server.requests[-30:]:
         assert request.inputs[0].shape[0] == 2
-        assert [output.name for output in request.outputs] == ["probabilities", "embedding"]
+        assert [output.name for output in request.outputs] == ["probabilities", "embedding", "checksum"]
     (model,) = load_report.read(tmp_path / "offer.json").models
     assert (model.rate, model.batch, model.schedule) == (pytest.approx(100), 2, "at an even beat of 100/s")
     assert "one run, VALID, with" in (tmp_path / "offer.html").read_text()

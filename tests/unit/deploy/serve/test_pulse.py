@@ -16,7 +16,7 @@ class Model:
     def __init__(self) -> None:
         self.now = 0.0
         self.work = 0.0
-        self.questions: list[Callable[[], None]] = []
+        self.questions: list[Callable[[bool], None]] = []
         self.pulse = Pulse(self.questions.append, lambda: self.work, TIMES, lambda: self.now)
 
     def after(self, seconds: float, work: float = 0.0) -> bool:
@@ -36,7 +36,7 @@ def test_one_that_answers_is_asked_again_after_a_while_and_not_before() -> None:
     for asked in (1, 2, 3):
         assert not model.after(2)
         assert len(model.questions) == asked
-        model.questions[-1]()
+        model.questions[-1](True)
 
 
 def test_one_without_answer_or_work_is_stuck() -> None:
@@ -56,6 +56,16 @@ def test_one_that_is_merely_busy_is_not_however_long_it_takes() -> None:
 def test_an_answer_that_comes_late_counts() -> None:
     model = Model()
     assert not model.after(5)
-    model.questions[0]()
+    model.questions[0](True)
     assert not model.after(5)
     assert len(model.questions) == 2
+    assert not model.pulse.mistaken
+
+
+def test_an_answer_to_another_question_is_remembered() -> None:
+    model = Model()
+    assert not model.after(2.25)
+    model.questions[0](False)
+    assert not model.after(2.25)
+    model.questions[1](True)
+    assert model.pulse.mistaken

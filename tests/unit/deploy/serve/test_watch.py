@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
 
 from deploy.serve.process import ServerError
 from deploy.serve.room import Trouble
@@ -21,6 +25,7 @@ class Server:
         self.reason: str | None = None
         self.outdated = False
         self.told: list[str] = []
+        self.silenced: list[str] = []
         self.failures: list[Exception] = []
 
     def trouble(self) -> Trouble | None:
@@ -30,7 +35,10 @@ class Server:
         pass
 
     def silence(self, trouble: Trouble) -> None:
-        self.told.append("silence")
+        self.silenced.append(trouble.reason)
+
+    def silence_others(self) -> None:
+        pass
 
     def replace(self) -> None:
         self.told.append("replace")
@@ -64,7 +72,7 @@ def test_what_is_broken_is_replaced_before_a_release_is_taken_up() -> None:
     server = Server()
     server.reason, server.outdated = "the backend process of alexnet_int8 died", True
     watched(server, lambda: not server.outdated)
-    assert server.told == ["silence", "replace", "take up"]
+    assert server.told == ["replace", "take up"]
 
 
 def test_it_never_gives_up_and_waits_ever_longer_up_to_a_bound() -> None:
@@ -72,36 +80,67 @@ def test_it_never_gives_up_and_waits_ever_longer_up_to_a_bound() -> None:
     server.reason = "tritonserver died"
     server.failures = [ServerError("it does not start") for _ in range(2 * len(QUICK.backoff))]
     watched(server, lambda: server.reason is None)
-    assert server.told == ["silence", "replace"] * (2 * len(QUICK.backoff) + 1)
+    assert server.told == ["replace"] * (2 * len(QUICK.backoff) + 1)
+
+
+class Stopping(threading.Event):
+    """Writes down what is waited for, in no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return False
+
+
+def waits(reason: str, times: Times, attempts: dict[str, int], count: int) -> list[float | None]:
+    """What is waited before each of so many replacements that fail."""
+    server, stopping = Server(), Stopping()
+    server.reason, server.failures = reason, [ServerError("no")] * count
+    watcher = Watcher(server, times, stopping)
+    watcher._attempts.update(attempts)
+    for _ in range(count):
+        watcher._look()
+        with suppress(ServerError):
+            watcher._reconcile()
+    return stopping.waited
 
 
 def test_the_waits_are_those_of_the_times_and_start_anew_after_a_sound_while() -> None:
-    server, waited = Server(), []
+    times = Times(backoff=(0.0, 1.0, 2.0), sound=3600)
+    assert waits("tritonserver died", times, {}, 4) == [0.0, 1.0, 2.0, 2.0]
+    assert waits("tritonserver died", times, {"tritonserver died": 5}, 1) == [2.0]
+    assert waits("tritonserver died", replace(times, sound=0.0), {"tritonserver died": 5}, 1) == [0.0]
+    # Something else has nothing to do with it.
+    assert waits("the door died", times, {"tritonserver died": 5}, 1) == [0.0]
 
-    class Stopping(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            # Who must not speak again has been killed before anything but the next look is waited for.
-            assert timeout == 0.5 or server.told[-1] == "silence"
-            waited.append(timeout)
-            return len(waited) > 8
 
-    server.failures = [ServerError("no")] * 3
-    server.reason = "tritonserver died"
-    times = Times(watch=0.5, backoff=(0.0, 1.0, 2.0), sound=3600)
-    Watcher(server, times, Stopping())._watch()
-    assert waited[:8] == [0.5, 0.0, 0.5, 1.0, 0.5, 2.0, 0.5, 2.0]
-    waited.clear()
-    server.reason = "tritonserver died"
-    watcher = Watcher(server, Times(watch=0.5, backoff=(0.0, 1.0), sound=0.0), Stopping())
-    watcher._attempts["tritonserver died"] = 5
-    watcher._watch()
-    assert waited[1] == 0.0
-    waited.clear()
-    server.reason = "the door died"  # something else, which has nothing to do with it
-    watcher = Watcher(server, times, Stopping())
-    watcher._attempts["tritonserver died"] = 5
-    watcher._watch()
-    assert waited[1] == 0.0
+@pytest.mark.parametrize("busy_with", ["replace", "take_up"])
+def test_who_must_not_speak_is_killed_while_something_is_put_in_place(
+    busy_with: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds, in which a second fault is met as the first was."""
+    server, begun, go_on = Server(), threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        begun.set()
+        assert go_on.wait(10)
+        server.reason, server.outdated = None, False
+
+    monkeypatch.setattr(server, busy_with, slowly)
+    server.reason = "alexnet_fp32 died" if busy_with == "replace" else None
+    server.outdated = busy_with == "take_up"
+
+    def met() -> bool:
+        if begun.is_set():
+            server.reason = "alexnet_int8 is stopped"
+        if "alexnet_int8 is stopped" in server.silenced:
+            go_on.set()
+        return go_on.is_set()
+
+    watched(server, met)
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_watch_goes_on(caplog) -> None:  # type: ignore[no-untyped-def]

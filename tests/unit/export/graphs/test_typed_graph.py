@@ -25,7 +25,10 @@ def test_symmetric_quantisation_is_fine(tmp_path: Path) -> None:
     [
         (graphs.weakly_typed, r"is weakly typed, .*: export it with `python -m export fp32`, `fp16`"),
         (graphs.static_batch, r"has a static batch of 1, want a dynamic one for profiles: export it with"),
-        (graphs.other_names, r"has the tensors image, probabilities, features, want image, probabilities, embedding"),
+        (
+            graphs.other_names,
+            r"has the tensors image, probabilities, features, checksum, want image, probabilities, embedding",
+        ),
         (
             graphs.asymmetric,
             r"quantised asymmetrically \(quantise has a zero point other than INT8 0\).*--scheme tensorrt",
