@@ -23,11 +23,12 @@ from alexnet_client import AlexNetError
 from alexnet_client.contract import DECODER, ENCODED, ENSEMBLE, IMAGE
 from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.checked import MODEL, CheckedLoad
-from deploy.loadtest.hostile import large_image, request, sending
+from deploy.loadtest.hostile import hurrying, large_image, request, sending, trickling
 from deploy.loadtest.open_loop import offer
 from deploy.loadtest.witness import Witness
 from deploy.loadtest.workload import workload
 from deploy.serve import processes
+from deploy.serve.admission import LEAST
 from deploy.serve.probe import TIMEOUT
 from deploy.serve.server import LocalServer
 from export.publish import switch
@@ -151,6 +152,20 @@ def send_ten_times_too_many(scene: Scene) -> None:
     offer(scene.server.grpc_url, load, arrivals(steady(3000, 5)), deadline=1)
 
 
+def begin_and_not_end(scene: Scene) -> None:
+    """Twice as many requests as may be under way, of one caller, whose ends do not come."""
+    message = request(MODEL, IMAGE, (1, *IMAGE.shape), bytes(np.prod(IMAGE.shape)))
+    with trickling(scene.server.grpc_url, message, streams=2 * LEAST):
+        time.sleep(5)
+
+
+def hurry(scene: Scene) -> None:
+    """One caller with deadlines of a millisecond, 300 a second."""
+    message = request(MODEL, IMAGE, (1, *IMAGE.shape), bytes(np.prod(IMAGE.shape)))
+    with hurrying(scene.server.grpc_url, message, deadline=0.001, rate=300):
+        time.sleep(5)
+
+
 FAULTS = (
     Fault("SIGKILL of a network's backend process", 10, lambda s: os.kill(s.backend(MODEL), signal.SIGKILL)),
     Fault("SIGKILL of a decoder's backend process", 10, lambda s: os.kill(s.backend(DECODER), signal.SIGKILL)),
@@ -167,6 +182,8 @@ FAULTS = (
     Fault("the repository's link missing for a second", 3, lambda s: s.lose_the_link(), unnoticed=True),
     Fault("the server's folder removed", 10, lambda s: s.lose_the_folder()),
     Fault("requests with a batch of 0 and of 2^62, 5 s", 3, send_bad_batches, unnoticed=True),
+    Fault("192 requests that do not end, 5 s", 3, begin_and_not_end, unnoticed=True),
+    Fault("deadlines of 1 ms, 300 a second, 5 s", 3, hurry, unnoticed=True),
     Fault("images of 49 megapixels, 5 s", 3, send_large_images, unnoticed=True),
     Fault("3000 requests a second, 5 s", 3, send_ten_times_too_many),
 )

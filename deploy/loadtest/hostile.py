@@ -1,11 +1,12 @@
-"""What strangers send."""
+"""What strangers send, and how."""
 
 from __future__ import annotations
 
 import io
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import cycle
 
@@ -43,3 +44,51 @@ def sending(url: str, messages: Sequence[bytes], seconds: float) -> None:
                 return
             with suppress(grpc.RpcError):
                 infer(message, timeout=30)
+
+
+@contextmanager
+def trickling(url: str, message: bytes, streams: int) -> Iterator[None]:
+    """While the block runs, so many requests of one caller are begun and not ended, and begun again when refused."""
+    done = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield message
+        done.wait()
+
+    def hold(channel: grpc.Channel) -> None:
+        infer = channel.stream_unary(INFER)
+        while not done.is_set():
+            with suppress(grpc.RpcError, ValueError):  # refused, or closed
+                infer(body())
+
+    with grpc.insecure_channel(url, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        threads = [threading.Thread(target=hold, args=(channel,), daemon=True) for _ in range(streams)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            channel.close()  # so that they do not all end now
+            done.set()
+            for thread in threads:
+                thread.join()
+
+
+@contextmanager
+def hurrying(url: str, message: bytes, deadline: float, rate: float) -> Iterator[None]:
+    """While the block runs, one caller asks so many times a second and hangs up after ``deadline`` seconds."""
+    done = threading.Event()
+
+    def ask() -> None:
+        with grpc.insecure_channel(url, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            infer = channel.unary_unary(INFER)
+            while not done.wait(1 / rate):
+                infer.future(message, timeout=deadline)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

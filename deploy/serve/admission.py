@@ -1,8 +1,9 @@
 """How many requests may be under way at once: those that are answered in good time.
 
 A bound in requests is seconds for one network and minutes for the next. So it follows what the server shows. When the
-bound was met, it becomes the requests that are answered in ``SECONDS`` (Little's law); when callers gave up waiting,
-half of what it was, for a server that works on what nobody waits for answers nobody.
+bound was met, it becomes the requests that are answered in ``SECONDS`` (Little's law). When callers gave up, and by the
+same law had to wait for longer than that, it becomes half of what it was: a server that works on what nobody waits for
+answers nobody. Where they need not have waited, their haste is their own, and nobody else is refused for it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Look:
     answered: int
     refused: int
     given_up: int
+    #: Those that are under way.
+    active: int
 
 
 class Admission:
@@ -50,11 +53,11 @@ class Admission:
         before = self.limit
         if last is not None:
             answered = look.answered - last.answered
-            if look.given_up - last.given_up > GIVEN_UP * answered:
+            in_time = answered / (look.time - last.time) * SECONDS
+            if look.given_up - last.given_up > GIVEN_UP * answered and look.active > in_time:
                 self.limit = max(self.limit // 2, FEW)
             elif self.limit < LEAST:  # for callers in a hurry, who may still be there
                 self.limit = min(self.limit + max(1, self.limit // 8), LEAST)
             elif look.refused > last.refused:
-                wanted = round(answered / (look.time - last.time) * SECONDS)
-                self.limit = min(max(wanted, LEAST), 2 * self.limit, MOST)
+                self.limit = min(max(round(in_time), LEAST), 2 * self.limit, MOST)
         return self.limit != before

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alexnet_client.files import atomic_path
+from deploy.serve import haste
 from deploy.serve.admission import Admission, Look
 from deploy.serve.envoy import MENDING, bootstrap, endpoints
 from deploy.serve.installation import envoy
@@ -27,8 +28,8 @@ from deploy.serve.unix_http import ask
 
 #: How often it was told where to lead.
 TURNS = "cluster.grpc.update_success"
-#: Requests that were answered from behind it, that met their limit, and whose callers gave up.
-COUNTERS = tuple(f"cluster.grpc.upstream_rq_{what}" for what in ("2xx", "pending_overflow", "tx_reset"))
+#: Requests that were answered from behind it, that met their limit, whose callers gave up, and that are under way.
+COUNTERS = tuple(f"cluster.grpc.upstream_rq_{what}" for what in ("2xx", "pending_overflow", "tx_reset", "active"))
 LIMIT = "circuit_breakers.grpc.default.max_requests"
 
 
@@ -52,6 +53,8 @@ class Door:
         self._leads_to: Sockets | None = None
         self._admission = Admission()
         self._mending = False
+        #: Of Envoy's runtime, what it was told.
+        self._haste = haste.refused(0.0)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,7 +87,7 @@ class Door:
             self._tls.write(self._folder)
         self._write()
         self._admission = Admission()
-        self._mending = False
+        self._mending, self._haste = False, haste.refused(0.0)
         command = [str(envoy()), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
         self._process = spawn([*command, "--log-level", "warning"], self._log_file, signal.SIGKILL)
         deadline = time.monotonic() + timeout
@@ -108,8 +111,16 @@ class Door:
         if before is None or self._wait(TURNS, lambda turns: turns > before, deadline) is None:
             raise ServerError(f"the door (Envoy) does not turn: see {self._log_file}")
 
-    def adjust(self) -> None:
-        """Let in what is answered in good time, as it shows; to be called several times a second."""
+    def adjust(self, fastest: float) -> None:
+        """Let in what is answered in good time, as it shows; to be called several times a second.
+
+        Args:
+            fastest: seconds of the fastest answer behind it; 0 while there was none.
+        """
+        wanted = haste.refused(fastest)
+        changed = "&".join(f"{name}={value}" for name, value in wanted.items() if self._haste[name] != value)
+        if changed and self._ask(f"/runtime_modify?{changed}", "POST"):
+            self._haste = wanted
         now = time.monotonic()
         if not self._admission.due(now):
             return

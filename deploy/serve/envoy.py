@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
+from deploy.serve import haste
 from deploy.serve.admission import LEAST
 from deploy.serve.ports import Ports
 from deploy.serve.tls import ServerTLS
@@ -26,8 +27,16 @@ METHODS = (
     "ServerMetadata",
     "ServerReady",
 )
-#: And this service, by which others than clients ask.
-HEALTH = "/grpc.health.v1.Health/"
+#: And this service, by which others than clients ask; the supervisor answers, on this socket beside the door's folder.
+HEALTH, HEALTH_SOCKET = "/grpc.health.v1.Health/", "health"
+#: Seconds in which all of a request has to be there, and bytes of the door's memory at which whoever takes most of it
+#: is hung up on: a request counts as under way only when it is complete, so that one who sends slowly, or never, keeps
+#: nobody else out.
+BODY_SECONDS, HEAP_BYTES = 10, 2**30
+#: The same, in shares of that memory, from the largest stream's end to that of whoever takes a mebibyte.
+LARGEST_ENDS, ALL_LARGE_END, LARGE = 0.8, 0.95, 20
+#: Connections in all, and requests of one of them at once.
+CONNECTIONS, STREAMS = 4096, 1024
 #: Bytes in flight that a stream and a connection may have; several images, so that a request is not sent by halves.
 STREAM_WINDOW, CONNECTION_WINDOW = 2**20, 2**24
 #: Where the door's own metrics are: what was refused before Triton saw it, and how long callers waited.
@@ -46,6 +55,8 @@ RUNTIME = {"overload.premature_reset_total_stream_count": 100_000}
 #: In percent, 0 or 100: whether who asks for readiness is told that something is being mended.
 MENDING = "mending.percent"
 CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH, infer=INFER)
+#: What TLS agrees on with a caller of KServe's HTTP.
+HTTP_1 = "http/1.1"
 _TYPE = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPE}.extensions.filters.http"
 
@@ -56,13 +67,14 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     Args:
         folder: of its endpoints' files and its own administration's socket.
         http_too: also open KServe's HTTP.
-        tls: of gRPC; None is plain text, as metrics always are.
+        tls: of gRPC and HTTP; None is plain text, as metrics always are.
     """
     calls = [f"{SERVICE}/{method}" for method in METHODS]
     grpc_routes: list[dict[str, Any]] = [
-        *(_while_mending(match) for match in ({"path": f"{SERVICE}/ServerReady"}, {"prefix": HEALTH})),
+        _while_mending({"path": f"{SERVICE}/ServerReady"}),
+        *(_while_too_hasty(step) for step in haste.STEPS),
         *({"match": {"path": call}, "route": _route("grpc", work=call == INFER)} for call in calls),
-        {"match": {"prefix": HEALTH}, "route": _route("grpc")},
+        {"match": {"prefix": HEALTH}, "route": {"cluster": "health", "timeout": "0s"}},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
     ]
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
@@ -72,17 +84,21 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     ]
     listeners = [
         _listener("grpc", ports, "HTTP2", grpc_routes, tls.transport_socket(folder) if tls else None),
-        _listener("metrics", ports, "HTTP1", metrics_routes),
+        # Those who watch are let in whoever else is.
+        {**_listener("metrics", ports, "HTTP1", metrics_routes), "ignore_global_conn_limit": True},
     ]
     if http_too:
         http_routes = [
             _while_mending({"path": "/v2/health/ready"}),
             {"match": {"prefix": "/v2"}, "route": _route("http", work=True)},
         ]
-        listeners.append(_listener("http", ports, "HTTP1", http_routes))
+        listeners.append(
+            _listener("http", ports, "HTTP1", http_routes, tls.transport_socket(folder, HTTP_1) if tls else None)
+        )
     return {
         "node": {"id": "door", "cluster": "alexnet"},
         "admin": {"address": {"pipe": {**_admin(folder), "mode": 0o600}}},
+        "overload_manager": _OVERLOAD,
         # Where the limit of requests is changed.
         "layered_runtime": {
             "layers": [{"name": "ours", "static_layer": RUNTIME}, {"name": "admission", "admin_layer": {}}]
@@ -92,7 +108,8 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
             "clusters": [
                 _cluster("grpc", folder, two=True),
                 _cluster("metrics", folder),
-                _own_administration(folder),
+                _beside("admin", _admin(folder)),
+                {**_beside("health", {"path": str(folder.parent / HEALTH_SOCKET)}), **_HTTP_2},
                 *([_cluster("http", folder)] if http_too else ()),
             ],
         },
@@ -117,16 +134,22 @@ def endpoints(name: str, path: Path | None, version: int) -> dict[str, Any]:
 def _listener(
     name: str, ports: Ports, codec: str, routes: list[dict[str, Any]], transport_socket: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
+    http_2 = {
+        "initial_stream_window_size": STREAM_WINDOW,
+        "initial_connection_window_size": CONNECTION_WINDOW,
+        "max_concurrent_streams": STREAMS,
+    }
     manager = {
         "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "codec_type": codec,
-        **({"http2_protocol_options": windows} if codec == "HTTP2" else {}),
+        **({"http2_protocol_options": http_2} if codec == "HTTP2" else {}),
+        "request_headers_timeout": f"{BODY_SECONDS}s",
+        "request_timeout": f"{BODY_SECONDS}s",
         "route_config": {
             "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes, "virtual_clusters": _COUNTED}]
         },
-        "http_filters": [_filter("router", "router.v3.Router")],
+        "http_filters": [_WHOLE, _filter("router", "router.v3.Router")],
         "local_reply_config": {"mappers": _SAID},
     }
     return {
@@ -145,13 +168,50 @@ def _filter(name: str, kind: str, **options: Any) -> dict[str, Any]:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{kind}", **options}}
 
 
+#: A request goes on when it is complete.
+_WHOLE = _filter("buffer", "buffer.v3.Buffer", max_request_bytes=MAX_REQUEST_BYTES)
+
+
+def _monitor(name: str, kind: str, **options: Any) -> dict[str, Any]:
+    typed = {"@type": f"{_TYPE}.extensions.resource_monitors.{kind}", **options}
+    return {"name": f"envoy.resource_monitors.{name}", "typed_config": typed}
+
+
+#: What is done when memory runs out, or connections.
+_OVERLOAD = {
+    "buffer_factory_config": {"minimum_account_to_track_power_of_two": LARGE},
+    "resource_monitors": [
+        _monitor("fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=HEAP_BYTES),
+        _monitor(
+            "global_downstream_max_connections",
+            "downstream_connections.v3.DownstreamConnectionsConfig",
+            max_active_downstream_connections=CONNECTIONS,
+        ),
+    ],
+    "actions": [
+        {
+            "name": "envoy.overload_actions.reset_high_memory_stream",
+            "triggers": [
+                {
+                    "name": "envoy.resource_monitors.fixed_heap",
+                    "scaled": {"scaling_threshold": LARGEST_ENDS, "saturation_threshold": ALL_LARGE_END},
+                }
+            ],
+        }
+    ],
+}
+
+
 def _said(code: int, text: str, **more: Any) -> dict[str, Any]:
     comparison = {"op": "EQ", "value": {"default_value": code, "runtime_key": f"said_{code}"}}
     return {"filter": {"status_code_filter": {"comparison": comparison}}, "body": {"inline_string": text}, **more}
 
 
-#: What is said in place of Envoy's own words: when the limit of requests is met; of a request that is too large; and of
-#: one whose server has ended while it was on the way and too large to be kept, which Envoy has as UNKNOWN.
+#: gRPC's number for it.
+_DEADLINE_EXCEEDED = {"headers_to_add": [{"header": {"key": "grpc-status", "value": "4"}}]}
+#: What is said in place of Envoy's own words: when the limit of requests is met; of a request that is too large, or not
+#: there in time; and of one whose server has ended while it was on the way and too large to be kept, which Envoy has as
+#: UNKNOWN.
 _SAID = (
     {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
@@ -159,6 +219,8 @@ _SAID = (
         "headers_to_add": [{"header": dict(zip(("key", "value"), NOT_ELSEWHERE, strict=True))}],
     },
     _said(413, f"{TOO_LARGE} {MAX_REQUEST_BYTES:,} bytes: send fewer images at once"),
+    _said(408, f"a request has {BODY_SECONDS} s to arrive, and this one has not", **_DEADLINE_EXCEEDED),
+    _said(504, "no answer is as fast as this deadline wants it", **_DEADLINE_EXCEEDED),
     _said(507, "the server behind the door has ended, another takes its place: send again", status_code=503),
 )
 
@@ -177,18 +239,38 @@ def _while_mending(match: dict[str, Any]) -> dict[str, Any]:
     return {"match": {**match, "runtime_fraction": chosen}, "direct_response": said}
 
 
+def _while_too_hasty(step: int) -> dict[str, Any]:
+    """An inference whose deadline is this step at most, while no answer is as fast."""
+    deadline = {"name": "grpc-timeout", "string_match": {"safe_regex": {"regex": haste.shorter(step)}}}
+    chosen = {"default_value": {"numerator": 0}, "runtime_key": haste.key(step)}
+    return {
+        "match": {"path": INFER, "headers": [deadline], "runtime_fraction": chosen},
+        "direct_response": {"status": 504},
+    }
+
+
 def _admin(folder: Path) -> dict[str, Any]:
     return {"path": str(folder / "admin")}
 
 
-def _own_administration(folder: Path) -> dict[str, Any]:
-    """A cluster of its own: there is one path to it, and that only reads."""
-    endpoint = {"endpoint": {"address": {"pipe": _admin(folder)}}}
+def _beside(name: str, pipe: dict[str, Any]) -> dict[str, Any]:
+    """A cluster that is not Triton: Envoy's own administration, to which one path leads that only reads, and health."""
+    endpoint = {"endpoint": {"address": {"pipe": pipe}}}
     return {
-        "name": "admin",
+        "name": name,
         "type": "STATIC",
-        "load_assignment": {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
+
+
+_HTTP_2 = {
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+}
 
 
 def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
@@ -218,10 +300,9 @@ def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": version,
-                # After the limit of requests, which so needs no body: what is refused is refused at once. A request
-                # goes on when it is complete, so a slow sender keeps nobody behind the door busy.
+                # After the limit of requests: what is refused is not read through.
                 "http_filters": [
-                    _filter("buffer", "buffer.v3.Buffer", max_request_bytes=MAX_REQUEST_BYTES),
+                    _WHOLE,
                     *([_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": CHECK})] if two else ()),
                     _filter("upstream_codec", "upstream_codec.v3.UpstreamCodec"),
                 ],

@@ -89,18 +89,18 @@ class Probe:
         if not question.answered_by(answer):
             raise InferenceServerException(f"{model} answers another request")
 
-    def ask(self, model: str, heard: Callable[[bool], None], timeout: float) -> None:
+    def ask(self, model: str, heard: Callable[[bool | None], None], timeout: float) -> None:
         """One real inference that is not waited for.
 
         Args:
-            heard: called, in a thread of gRPC's, when there is an answer, with whether it may be to this question, as a
-                refusal may.
+            heard: called, in a thread of gRPC's, when there is an answer: with whether it is to this question, or None
+                of a refusal.
             timeout: seconds after which that there was none counts as one.
         """
         question = _Question(model)
         self._client.async_infer(
             **question.arguments,
-            callback=lambda result, error: heard(error is not None or question.answered_by(result)),
+            callback=lambda result, error: heard(None if error else question.answered_by(result)),
             client_timeout=timeout,
         )
 

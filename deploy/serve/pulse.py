@@ -20,7 +20,7 @@ class Pulse:
 
     def __init__(
         self,
-        ask: Callable[[Callable[[bool], None]], None],
+        ask: Callable[[Callable[[bool | None], None]], None],
         work: Callable[[], float],
         times: Times,
         clock: Callable[[], float] = time.monotonic,
@@ -28,7 +28,8 @@ class Pulse:
         """Ask nothing yet.
 
         Args:
-            ask: sends a question, and calls back when there is an answer of any kind, with whether it may be to that.
+            ask: sends a question, and calls back when there is an answer of any kind: with whether it is to that, or
+                None of a refusal.
             work: seconds of the processor that the model's processes have used so far.
         """
         self._ask = ask
@@ -38,6 +39,8 @@ class Pulse:
         self._waiting = False
         #: Whether an answer was to another's question.
         self.mistaken = False
+        #: Seconds of the fastest answer.
+        self.fastest = float("inf")
         self._since = clock()
         self._worked = 0.0
 
@@ -57,6 +60,9 @@ class Pulse:
         self._since, self._worked = self._clock(), worked
         return False
 
-    def _heard(self, right: bool) -> None:
-        self._waiting, self._since = False, self._clock()
-        self.mistaken |= not right
+    def _heard(self, right: bool | None) -> None:
+        now = self._clock()
+        if right:
+            self.fastest = min(self.fastest, now - self._since)
+        self._waiting, self._since = False, now
+        self.mistaken |= right is False

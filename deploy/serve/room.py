@@ -217,6 +217,12 @@ class Room:
             self._times,
         )
 
+    @property
+    def fastest(self) -> float:
+        """Seconds of the fastest answer to one image, of any of its models; 0 while there was none."""
+        seconds = min((pulse.fastest for pulse in self._pulses.values()), default=float("inf"))
+        return seconds if seconds < float("inf") else 0.0
+
     def drain(self, timeout: float) -> None:
         """Wait until nobody is connected with it any more: it has answered what it was asked. It is not watched now."""
         with self._lock:

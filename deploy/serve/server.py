@@ -19,7 +19,9 @@ from typing import Self
 from alexnet_client.errors import AlexNetError
 from deploy.serve import processes
 from deploy.serve.door import Door
+from deploy.serve.envoy import HEALTH_SOCKET
 from deploy.serve.guardian import Guardian
+from deploy.serve.health import HealthService
 from deploy.serve.installation import find
 from deploy.serve.log import bound_log
 from deploy.serve.ports import Ports, free_ports
@@ -85,6 +87,7 @@ class LocalServer:
         self._numbers = itertools.count(1)
         self._room: Room | None = None
         self._door: Door | None = None
+        self._health: HealthService | None = None
         #: What was served of the present release at any time.
         self._served: frozenset[str] = frozenset()
         #: A release that was not taken, and until when.
@@ -150,6 +153,7 @@ class LocalServer:
             self._door = Door(self.ports, self._folder / "door", self.log_file, http_too=self._http, tls=self.tls)
             self._door.lead_to(room.sockets, self._times.door)
             self._door.open(self._times.door)
+            self.adjust()
         except BaseException:
             self._end()
             raise
@@ -217,13 +221,17 @@ class LocalServer:
         """Let in what is answered in good time, and keep the log within its bound."""
         if self._door is not None:
             self._door.tell(mending=False)
-            self._door.adjust()
+            self._door.adjust(self._room.fastest if self._room else 0.0)
+        if self._health is not None:
+            self._health.tell(self.models)
         bound_log(self.log_file)
 
     def silence(self, trouble: Trouble) -> None:
         """Kill who must not speak again; from now on the server is not ready."""
         for process in trouble.culprits:
             processes.kill(process)
+        if self._health is not None:
+            self._health.tell(())
         if self._door is not None:
             self._door.tell(mending=True)
 
@@ -281,8 +289,13 @@ class LocalServer:
             self._others.discard(room)
 
     def _make_folder(self) -> None:
-        """Again if need be: the folder for temporary files is tidied up by others."""
+        """Again if need be, and who listens there: the folder for temporary files is tidied up by others."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        if self._health is not None and not self._health.socket.exists():
+            self._health.close()
+            self._health = None
+        if self._health is None:
+            self._health = HealthService(self._folder / HEALTH_SOCKET)
 
     def _new_room(self, release: Path) -> Room:
         """A room for a release, which is read and checked anew."""
@@ -331,6 +344,9 @@ class LocalServer:
         if self._door is not None:
             self._door.close()
             self._door = None
+        if self._health is not None:
+            self._health.close()
+            self._health = None
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._guardian is not None:
             self._guardian.dismiss()

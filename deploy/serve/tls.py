@@ -52,14 +52,15 @@ class ServerTLS:
             except ssl.SSLError as error:
                 raise TLSError(f"{self.client_ca} cannot be used ({error.reason or error}): want PEM") from error
 
-    def transport_socket(self, folder: Path) -> dict[str, Any]:
+    def transport_socket(self, folder: Path, protocol: str = "h2") -> dict[str, Any]:
         """Of Envoy's listener.
 
         Args:
             folder: where :meth:`write` wrote.
+            protocol: that is spoken in it, by its name in TLS (ALPN, RFC 7301).
         """
         common: dict[str, Any] = {
-            "alpn_protocols": ["h2"],
+            "alpn_protocols": [protocol],
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
             "tls_certificate_sds_secret_configs": [_secret(folder, _SERVER)],
         }

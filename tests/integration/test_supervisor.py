@@ -13,9 +13,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import numpy as np
 import psutil
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient, AlexNetError, Prediction, Retry, UnknownModel
@@ -245,18 +248,22 @@ def test_a_second_fault_while_the_first_is_mended_is_met_as_the_first(repository
             for stub in stopped:
                 with suppress(ProcessLookupError):
                     os.kill(stub, signal.SIGKILL)
-        wait_until(lambda: server.pid not in (None, first), "a new server")
+        wait_until(lambda: server.pid not in (None, first) and ready(server), "a new server")
         for model in ("alexnet_fp32", "alexnet_int8"):
             with AlexNetClient(server.grpc_url, model, timeout=PATIENCE) as client:
                 assert client.health(infer=True).ok
 
 
 def test_who_has_no_part_in_two_faults_answers_throughout(repository: Path, tmp_path: Path) -> None:
+    """And who watches the server's health (``grpc.health.v1``) is told of it, and of its end."""
     pixels = np.zeros((224, 224, 3), np.uint8)
     with (
         LocalServer(repository, use_free_ports=True, work=tmp_path / "work") as server,
         AlexNetClient(server.grpc_url, "alexnet_int8", timeout=PATIENCE, retry=Retry(attempts=1)) as client,
+        grpc.insecure_channel(server.grpc_url) as channel,
     ):
+        watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
+        assert next(watch).status == HealthCheckResponse.SERVING
         first = server.pid
         for model in ("alexnet_fp32", "alexnet_decode"):
             for stub in stubs_of(server, model):
@@ -269,6 +276,8 @@ def test_who_has_no_part_in_two_faults_answers_throughout(repository: Path, tmp_
             return server.pid not in (None, first)
 
         wait_until(replaced, "a new server")
+        told = [HealthCheckResponse.NOT_SERVING, HealthCheckResponse.SERVING]
+        assert [next(watch).status, next(watch).status] == told
 
 
 def is_dead(process: int) -> bool:

@@ -9,11 +9,11 @@ import pytest
 from deploy.serve.admission import FEW, LEAST, MOST, SECONDS, Admission, Look
 
 
-def limits(*looks: tuple[float, int, int, int]) -> list[int]:
+def limits(*looks: tuple[float, int, int, int], active: int = 100) -> list[int]:
     admission, seen = Admission(), []
     for look in looks:
         before = admission.limit
-        assert admission.follow(Look(*look)) == (admission.limit != before)
+        assert admission.follow(Look(*look, active)) == (admission.limit != before)
         seen.append(admission.limit)
     return seen
 
@@ -43,9 +43,14 @@ def test_callers_who_give_up_halve_it_and_it_comes_back_when_they_do_not() -> No
     assert seen[-1] == LEAST
 
 
+def test_who_gives_up_where_nobody_waits_has_nobody_refused() -> None:
+    """As one caller with deadlines of a millisecond, 300 a second, beside eight that are answered at once."""
+    assert limits(*((float(now), 100 * now, 0, 300 * now) for now in range(10)), active=10) == [LEAST] * 10
+
+
 def test_it_is_looked_at_once_a_second() -> None:
     admission = Admission()
     assert admission.due(0.0)
-    admission.follow(Look(0.0, 0, 0, 0))
+    admission.follow(Look(0.0, 0, 0, 0, 0))
     assert not admission.due(0.5)
     assert admission.due(1.0)

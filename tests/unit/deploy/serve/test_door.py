@@ -18,12 +18,14 @@ from google.protobuf.internal.encoder import _VarintBytes
 from tritonclient.grpc import service_pb2
 
 from alexnet_client.contract import MAX_REQUEST_BYTES, OVERLOADED
+from deploy.serve import envoy
 from deploy.serve.admission import LEAST
 from deploy.serve.door import Door
-from deploy.serve.envoy import DOOR_METRICS, HEALTH, INFER, METHODS, NOT_ELSEWHERE, SERVICE, bootstrap
+from deploy.serve.envoy import DOOR_METRICS, INFER, METHODS, NOT_ELSEWHERE, SERVICE, bootstrap
 from deploy.serve.ports import Ports, free_ports
 from deploy.serve.process import ServerError
 from deploy.serve.sockets import Sockets
+from deploy.serve.tls import ServerTLS
 
 PORTS = Ports(grpc=1, http=2, metrics=3)
 #: Of KServe's service, what changes a server.
@@ -42,6 +44,17 @@ def routes(config: dict, name: str) -> list[dict]:
     return manager["route_config"]["virtual_hosts"][0]["routes"]
 
 
+def test_http_is_encrypted_as_grpc_is() -> None:
+    tls = ServerTLS(Path("certificate.pem"), Path("key.pem"), Path("clients.pem"))
+    listeners = bootstrap(PORTS, Path("/door"), http_too=True, tls=tls)["static_resources"]["listeners"]
+    sockets = {each["name"]: each["filter_chains"][0].get("transport_socket") for each in listeners}
+    assert sockets.pop("metrics") is None
+    for name, protocol in (("grpc", "h2"), ("http", "http/1.1")):
+        context = sockets[name]["typed_config"]
+        assert context["require_client_certificate"]
+        assert context["common_tls_context"]["alpn_protocols"] == [protocol]
+
+
 def test_what_a_client_may_call_is_listed_and_all_else_is_refused() -> None:
     *allowed, last = routes(bootstrap(PORTS, Path("/door"), http_too=False), "grpc")
     called = {route["match"].get("path", "").rpartition("/")[2] for route in allowed}
@@ -56,7 +69,7 @@ def test_who_asks_for_readiness_is_told_no_while_something_is_mended_and_an_infe
         for route in routes(bootstrap(PORTS, Path("/door"), http_too=True), "grpc")
         if "runtime_fraction" in route["match"]
     ]
-    assert [match.get("path", match.get("prefix")) for match in told] == [f"{SERVICE}/ServerReady", HEALTH]
+    assert [match["path"] for match in told if match["path"] != INFER] == [f"{SERVICE}/ServerReady"]
     assert all(match["runtime_fraction"]["default_value"] == {"numerator": 0} for match in told)
 
 
@@ -223,7 +236,7 @@ def opened(folder: Path) -> Iterator[tuple[Behind, Callable[..., grpc.Future]]]:
                     stub = channel.unary_unary(f"{SERVICE}/{method}")
                     return stub.future(message, timeout=30, **options)
 
-                call.channel = channel
+                call.channel, call.door = channel, door
                 yield behind, call
         finally:
             behind.go.set()
@@ -285,21 +298,63 @@ def test_what_would_have_triton_fail_others_requests_does_not_reach_it(behind, n
     assert not server.arrived.acquire(blocking=False)
 
 
-def test_a_request_that_trickles_in_waits_at_the_door(behind) -> None:
-    server, call = behind
-    rest = threading.Event()
+def trickling(call: Callable[..., grpc.Future], rest: threading.Event) -> grpc.Future:
+    """A request whose message is there, and whose end comes when it may."""
 
     def trickle() -> Iterator[bytes]:
         yield request()
-        rest.wait()  # the message is there, the request's end is not
+        rest.wait()
 
-    slow = call.channel.stream_unary(INFER).future(trickle(), timeout=30)
+    return call.channel.stream_unary(INFER).future(trickle(), timeout=30)
+
+
+def test_a_request_that_trickles_in_waits_at_the_door(behind) -> None:
+    server, call = behind
+    rest = threading.Event()
+    slow = trickling(call, rest)
     assert call("ModelInfer", request()).result()
     server.arrived.acquire()
     assert not server.arrived.acquire(blocking=False)
     rest.set()
     assert slow.result() == str(len(request())).encode()
     server.arrived.acquire()
+
+
+def test_who_has_no_time_for_an_answer_is_told_at_once(tmp_path: Path) -> None:
+    """While no answer is as fast; then it is tried."""
+    with opened(tmp_path) as (server, call):
+        call.door.adjust(0.021)
+        infer = call.channel.unary_unary(INFER)
+        for seconds in (0.001, 0.015):
+            with pytest.raises(grpc.RpcError) as caught:
+                infer(request(), timeout=seconds)
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert not server.arrived.acquire(blocking=False)
+        server.go.set()
+        assert infer(request(), timeout=10)
+        assert server.arrived.acquire(timeout=10)
+        call.door.adjust(9.0)
+        told = infer.future(request(), timeout=0.4)
+        assert told.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "no answer is as fast" in told.details()
+        call.door.adjust(0.0)
+        assert infer(request(), timeout=0.4)
+
+
+def test_those_that_never_arrive_keep_nobody_out_and_are_told(tmp_path: Path, monkeypatch) -> None:
+    """More than may be under way at once."""
+    monkeypatch.setattr(envoy, "BODY_SECONDS", 1)
+    with opened(tmp_path) as (server, call):
+        server.go.set()
+        never = threading.Event()
+        slow = [trickling(call, never) for _ in range(2 * LEAST)]
+        try:
+            for _ in range(20):
+                assert call("ModelInfer", request()).result()
+            assert {each.code() for each in slow} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            assert "to arrive" in slow[0].details()
+        finally:
+            never.set()
 
 
 def test_nor_does_a_compressed_one_or_a_long_name_in_another_call(behind) -> None:

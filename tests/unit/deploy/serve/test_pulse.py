@@ -16,7 +16,7 @@ class Model:
     def __init__(self) -> None:
         self.now = 0.0
         self.work = 0.0
-        self.questions: list[Callable[[bool], None]] = []
+        self.questions: list[Callable[[bool | None], None]] = []
         self.pulse = Pulse(self.questions.append, lambda: self.work, TIMES, lambda: self.now)
 
     def after(self, seconds: float, work: float = 0.0) -> bool:
@@ -60,6 +60,16 @@ def test_an_answer_that_comes_late_counts() -> None:
     assert not model.after(5)
     assert len(model.questions) == 2
     assert not model.pulse.mistaken
+
+
+def test_the_fastest_answer_is_none_that_was_refused() -> None:
+    model = Model()
+    assert model.pulse.fastest == float("inf")
+    for waited, said in ((0.25, True), (0.0, None), (0.75, True)):
+        assert not model.after(2)
+        assert not model.after(waited)
+        model.questions[-1](said)
+    assert model.pulse.fastest == 0.25
 
 
 def test_an_answer_to_another_question_is_remembered() -> None:
