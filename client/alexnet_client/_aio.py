@@ -72,7 +72,8 @@ class AsyncAlexNetClient:
             url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix, shared_memory
         )
         self._core = Core(options, registry, tracer)
-        self._opened: tuple[Any, Any] | None = None
+        #: Channel and stub, and the event loop that they are of.
+        self._opened: tuple[Any, Any, asyncio.AbstractEventLoop] | None = None
 
     @property
     def url(self) -> str:
@@ -143,7 +144,7 @@ class AsyncAlexNetClient:
         farewell = self._core.close()
         if farewell is not None:
             await self._attempt(farewell)
-        if self._opened is not None:
+        if self._opened is not None and self._opened[2] is asyncio.get_running_loop():  # another took it along
             await self._opened[0].close()
 
     async def __aenter__(self: _Self) -> _Self:
@@ -217,6 +218,7 @@ class AsyncAlexNetClient:
         """Go through the steps to their end."""
         under_way: set[asyncio.Task[Reply]] = set()
         self._core.refuse_when_closed()
+        self._refuse_elsewhere()
         try:
             step = next(steps)
             while True:
@@ -263,8 +265,16 @@ class AsyncAlexNetClient:
         """Made in the event loop, which the client may be older than."""
         if self._opened is None:
             channel = _channel.connect(self._core.options, self._core.credentials, grpc.aio)
-            self._opened = channel, _channel.stub(channel)
+            self._opened = channel, _channel.stub(channel), asyncio.get_running_loop()
         return self._opened[1]
+
+    def _refuse_elsewhere(self) -> None:
+        """gRPC's connection is of one event loop, and in another one it fails in strange ways."""
+        if self._opened is not None and self._opened[2] is not asyncio.get_running_loop():
+            raise RuntimeError(
+                f"the client of {self.url} was used in another event loop: make a client for each, "
+                "or ask for everything within one asyncio.run"
+            )
 
 
 async def _next(steps: Iterator[_T], aside: bool) -> _T | None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -102,7 +103,7 @@ def find(folder: Path, shard: tuple[int, int] = (0, 1)) -> Source:
             if Path(name).suffix.lower() in SUFFIXES
         )
         index, count = shard
-        names = sorted(name for name in found if count == 1 or int(sha256_of(name)[:8], 16) % count == index)
+        names = sorted(name for name in found if count == 1 or _part_of(name, count) == index)
     if not names and count == 1:
         raise InvalidRequest(f"{folder} has no files that end in {', '.join(sorted(SUFFIXES))}")
     return Source(folder, names)
@@ -126,7 +127,7 @@ def embed(client: AlexNetClient, source: Source, output: Path, in_flight: int) -
     if output.suffix == PARQUET:
         _parquet()
     _core.in_flight(in_flight)
-    work = _Work(client.model, sha256_of("\0".join(source.names)))
+    work = _Work(client.model, sha256_of(os.fsencode("\0".join(source.names))))
     with _Part(output.with_name(f"{output.name}.part"), work) as part:
         resumed = part.done
         rest = Source(source.folder, source.names[resumed:])
@@ -167,8 +168,9 @@ class _Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._vectors, self._journal, self._lock):
-            file.close()
+        with file_errors(self._folder), ExitStack() as stack:
+            for file in (self._lock, self._journal, self._vectors):
+                stack.callback(file.close)
 
     def add(self, name: str, answer: Answer) -> None:
         """Write what became of one file."""
@@ -182,13 +184,15 @@ class _Part:
                 self._vectors.write(answer.embedding.tobytes())
                 line["row"] = self.rows
                 self.rows += 1
+            self._vectors.flush()  # out of this process, whose end may come at any moment
             self._journal.write(json.dumps(line).encode() + b"\n")
+            self._journal.flush()
             self.done += 1
             if self.done % FLUSH_EVERY == 0:
                 self._flush()
 
     def finish(self, output: Path) -> None:
-        """Put both files in place; the folder goes."""
+        """Put both files in place; the folder goes, in one step, so that until then all of this can be done again."""
         with file_errors(output):
             self._vectors.seek(0)
             self._vectors.write(_header(self.rows))
@@ -197,10 +201,13 @@ class _Part:
             if output.suffix == PARQUET:
                 _write_parquet(vectors, journal, output)
             else:
-                vectors.replace(output)
-            journal.replace(output.with_name(f"{output.name}.jsonl"))
+                _place(vectors, output)
+            _place(journal, output.with_name(f"{output.name}.jsonl"))
+            over = self._folder.with_name(f".{self._folder.name}.over")
+            shutil.rmtree(over, ignore_errors=True)
+            self._folder.rename(over)
             sync(output.parent)
-            shutil.rmtree(self._folder)
+            shutil.rmtree(over)
 
     def _claim(self) -> None:
         if not self._state.exists():
@@ -260,6 +267,24 @@ class _Part:
             os.fsync(file.fileno())
 
 
+def _part_of(name: str, count: int) -> int:
+    return int(sha256_of(os.fsencode(name))[:8], 16) % count
+
+
+def _place(source: Path, target: Path) -> None:
+    """Have a file under another name as well."""
+    with atomic_path(target) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, partial)
+
+
+def _text(name: str) -> str:
+    """A file's name, which is bytes, as text: what is no UTF-8 in it is written out, as ``\\xe9``."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _header(rows: int) -> bytes:
     """Numpy's, of ``float32[rows, 4096]``, always as long."""
     fields = {"descr": "<f4", "fortran_order": False, "shape": (rows, *EMBEDDING.shape)}
@@ -296,7 +321,7 @@ def _groups(journal: Path) -> Iterator[tuple[int, list[str]]]:
     with journal.open() as lines:
         for line in map(json.loads, lines):
             if "row" in line:
-                names.append(line["file"])
+                names.append(_text(line["file"]))
             if len(names) == ROWS_A_GROUP:
                 yield first, names
                 first, names = first + len(names), []

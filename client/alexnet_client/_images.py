@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, Union
 
 import numpy as np
@@ -14,8 +14,9 @@ from PIL import Image
 
 from alexnet_client import work
 from alexnet_client._errors import InvalidRequest
-from alexnet_client.contract import IMAGE, IMAGE_SIDE, LARGE_IMAGE_SECONDS, RESIZE_SIDE
+from alexnet_client.contract import IMAGE, IMAGE_SIDE, LARGE_IMAGE_SECONDS, MAX_ENCODED_BYTES, RESIZE_SIDE
 from alexnet_client.preprocess import check_size, decode, preprocess
+from alexnet_client.undecodable import UndecodableImage
 
 #: A path; the bytes of an image file, or the file itself, open for reading bytes; a Pillow image; or pixels:
 #: ``uint8[H, W, 3]`` (RGB) or ``uint8[H, W]`` (grey). Pixels of exactly ``[224, 224, 3]`` are taken as preprocessed
@@ -72,7 +73,7 @@ def as_file(image: ImageLike) -> bytes:
     if isinstance(image, (np.ndarray, Image.Image)):
         return _png(as_pixels(image))
     data = _read(image)
-    check_size(data)
+    check_size(len(data))
     return _png(decode(data)) if work.seconds(data) > LARGE_IMAGE_SECONDS else data
 
 
@@ -107,8 +108,10 @@ def _read(image: object) -> bytes:
         return bytes(image)
     try:
         if isinstance(image, (str, os.PathLike)):
-            return Path(image).read_bytes()
-        data: Any = image.read() if _is_file(image) else None
+            return _read_path(image)
+        data: Any = image.read(MAX_ENCODED_BYTES + 1) if _is_file(image) else None
+    except UndecodableImage:  # it says what is wrong
+        raise
     except (OSError, ValueError) as error:  # ValueError: a closed file, or a name with a zero byte
         raise Unusable(f"{error}: want an image file that can be read") from error
     if isinstance(data, bytes):
@@ -116,6 +119,16 @@ def _read(image: object) -> bytes:
     if data is None:
         raise Unusable(f"got a {type(image).__name__}: {_WANTED}")
     raise Unusable("got a file that is open for reading text: open it with mode 'rb'")
+
+
+def _read_path(path: str | os.PathLike[str]) -> bytes:
+    """A file that has an end, and that is not too large to be sent: anything else is refused unread."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable(f"{os.fspath(path)} is no regular file: want an image file")
+        check_size(status.st_size)
+        return file.read(MAX_ENCODED_BYTES + 1)
 
 
 def _is_file(image: object) -> TypeGuard[BinaryIO]:

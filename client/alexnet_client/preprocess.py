@@ -33,16 +33,16 @@ UPRIGHT = {
 FEW_BITS = {"L;2": 85, "L;4": 17}
 
 
-def check_size(data: bytes) -> None:
-    """Refuse a file that is too large to be sent.
+def check_size(size: int) -> None:
+    """Refuse a file of so many bytes if it is too large to be sent.
 
     Raises:
         UndecodableImage: larger than ``MAX_ENCODED_BYTES``.
     """
-    if len(data) > MAX_ENCODED_BYTES:
+    if size > MAX_ENCODED_BYTES:
         raise UndecodableImage(
             "too_many_bytes",
-            f"got an image file of {len(data):,} bytes, at most {MAX_ENCODED_BYTES:,} are accepted: "
+            f"got an image file of {size:,} bytes, at most {MAX_ENCODED_BYTES:,} are accepted: "
             f"shrink it first, {RESIZE_SIDE} pixels on the shorter side are enough",
         )
 
@@ -62,7 +62,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """
     if not data:
         raise UndecodableImage("empty", f"got an empty image: send the bytes of a {_wanted()} file")
-    check_size(data)
+    check_size(len(data))
     work.seconds(data)  # before Pillow's own parsers
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)

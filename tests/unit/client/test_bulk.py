@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -105,6 +107,81 @@ def test_killed_and_run_again_the_result_is_the_same(server: FakeTriton, folder:
     assert server.calls["ModelInfer"] - before < FILES / 32
     assert output.read_bytes() == whole.read_bytes()
     assert lines(output) == lines(whole)
+
+
+@pytest.mark.parametrize("step", ["sync", "rename", "rmtree"])
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_killed_at_its_end_it_is_done_again_without_a_question(
+    server: FakeTriton, folder: Path, tmp_path: Path, monkeypatch, suffix: str, step: str
+) -> None:
+    """With either file in place or both, and the folder there still or not."""
+    whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"vectors.{suffix}"
+    assert run(server, folder, whole) == 0
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "sync":  # after the vectors, before the journal
+            placed, place = [], _bulk._place
+
+            def once(source: Path, target: Path) -> None:
+                placed.append(target)
+                place(source, target) if len(placed) == 1 and suffix == "npy" else killed()
+
+            patch.setattr(_bulk, "_place", once)
+        elif step == "rename":
+            patch.setattr(Path, "rename", killed)
+        else:
+            patch.setattr(_bulk.shutil, "rmtree", lambda path, ignore_errors=False: None if ignore_errors else killed())
+        assert run(server, folder, output) == 130
+    before = server.calls["ModelInfer"]
+    server.version = "7"  # what is whole need not be of the version that is served by now
+    assert run(server, folder, output) == 0
+    assert (server.calls["ModelInfer"] == before) is (step != "rmtree")
+    assert output.read_bytes() == whole.read_bytes()
+    assert lines(output) == lines(whole)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_was_answered_is_out_of_the_process_at_once(server: FakeTriton, folder: Path, tmp_path: Path) -> None:
+    """Not in a buffer that a kill takes along."""
+    output = tmp_path / "vectors.npy"
+    source = _bulk.find(folder)
+    with AlexNetClient(server.url) as client, _bulk._Part(tmp_path / "part", _bulk._Work("m", "n")) as part:
+        for number, answer in enumerate(itertools.islice(client.stream(source.paths, embed=True), 40), 1):
+            part.add(source.names[number - 1], answer)
+            assert (tmp_path / "part" / "journal.jsonl").read_bytes().count(b"\n") == number
+            assert (tmp_path / "part" / "vectors.npy").stat().st_size == _bulk.HEADER + part.rows * _bulk.ROW
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_a_name_that_is_no_utf8_is_one_name_among_others(server: FakeTriton, tmp_path: Path, suffix: str) -> None:
+    strange = os.fsencode(tmp_path / "images" / "caf") + b"\xe9.png"
+    (tmp_path / "images").mkdir()
+    Path(os.fsdecode(strange)).write_bytes(Patterns().file(0))
+    (tmp_path / "images" / "plain.png").write_bytes(Patterns().file(1))
+    output = tmp_path / f"vectors.{suffix}"
+    assert run(server, tmp_path / "images", output, "--shard", "0/1") == 0
+    assert [os.fsencode(line["file"]) for line in lines(output)] == [b"caf\xe9.png", b"plain.png"]
+    if suffix == "parquet":
+        assert pyarrow.parquet.read_table(output)["file"].to_pylist() == ["caf\\xe9.png", "plain.png"]
+
+
+def test_a_full_disk_is_said_with_what_to_do(server: FakeTriton, folder: Path, tmp_path: Path, capsys) -> None:
+    with subprocess.Popen(
+        [
+            *("bash", "-c", 'ulimit -f 200; exec "$@"', "-", sys.executable, "-m", "alexnet_client", "embed"),
+            *("--url", server.url, "--input", str(folder), "--output", str(tmp_path / "vectors.npy")),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        _, said = child.communicate()
+    assert child.returncode == 1
+    assert "free some or write elsewhere" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("cut", [0, 1, 127, 128, 129, 16_000, 128 + 16_384 * 70 + 5])

@@ -1,6 +1,7 @@
 """Preprocessing against an independent computation, and every kind of image that is refused."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,25 @@ def test_what_is_no_image_is_refused_before_it_travels(bad, message: str) -> Non
     for make in (as_pixels, as_file):
         with pytest.raises((Unusable, UndecodableImage), match=message):
             make(bad)
+
+
+@pytest.mark.parametrize("make", [as_pixels, as_file])
+def test_what_has_no_end_is_not_waited_for(make, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/stdin"):
+        with pytest.raises(Unusable, match="is no regular file: want an image file"):
+            make(path)
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(UndecodableImage, match="at most 20,971,520"):
+        make(endless)
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    """By its size, which is said: of three gigabytes none is read."""
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(3 * 2**30)
+    for make in (as_pixels, as_file):
+        with pytest.raises(UndecodableImage, match="3,221,225,472 bytes, at most 20,971,520"):
+            make(tmp_path / "large.jpg")
 
 
 def test_a_closed_file_is_refused(tmp_path: Path) -> None:
