@@ -19,6 +19,7 @@ from alexnet_client.contract import DEFAULT_MODEL, IMAGE
 from alexnet_client.preprocess import decode
 from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted, outputs
+from tests.waiting import wait_until
 
 PIXELS = "alexnet_int8"
 SHADES = [np.full(IMAGE.shape, shade, np.uint8) for shade in range(256)]
@@ -89,7 +90,11 @@ def test_answers_come_as_they_are_ready_if_that_is_wanted(server: FakeTriton, ma
 
 
 def test_as_many_requests_as_told_are_under_way(server: FakeTriton, make: Make) -> None:
-    server.script(then=Scripted(seconds=0.05))
+    def none_before_six(_: object) -> Scripted:
+        wait_until(lambda: server.peak >= 6, "six requests under way")
+        return Scripted()
+
+    server.script(then=none_before_six)
     with make(server.url, PIXELS) as client:
         for _ in client.stream(shades(IMAGES_A_REQUEST * 30), embed=True, in_flight=6):
             pass
