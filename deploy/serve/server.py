@@ -262,11 +262,18 @@ class LocalServer:
         try:
             room = self._new_room(published)
             self._start(room, whole=True)
-        except AlexNetError as error:
+        except Exception as error:
             if not self._stopping.is_set():
                 # What failed by bad luck, for want of memory say, may be taken later.
                 self._declined = published, time.monotonic() + self._times.decline
-                log.error("release %s is not taken, the present one goes on: %s", published.name, error)  # noqa: TRY400
+                bug = None if isinstance(error, AlexNetError) else error
+                log.log(
+                    logging.ERROR,
+                    "release %s is not taken, the present one goes on: %s",
+                    published.name,
+                    error,
+                    exc_info=bug,
+                )
             return
         if self._room is not None and self.repository.resolve() == self._room.release and self._whole:
             room.end()  # back again meanwhile: the last one wins

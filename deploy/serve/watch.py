@@ -109,7 +109,7 @@ class Watcher:
                 self._found.clear()
                 if trouble := self._server.trouble():  # which another server may have ended meanwhile
                     self._replace(trouble)
-            elif self._server.outdated:
+            elif self._server.outdated and not self._server.trouble():  # which comes first, once it is found
                 self._server.take_up()
         finally:
             self.busy = False

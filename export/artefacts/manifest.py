@@ -7,6 +7,7 @@ that is there, and is read by its types: what is missing, strange or of another 
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from export.proof.proof import Proof
 FILE_NAME = "manifest.json"
 #: Raised when a manifest of before can no longer be read as it was meant.
 FORMAT = 2
+#: Bytes of one.
+LARGEST = 2**20
 
 
 class ManifestError(AlexNetError):
@@ -164,6 +167,9 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ManifestError(f"{path} is no manifest (want a file of at most {LARGEST:,} bytes): export it again")
         text = path.read_text()
     except FileNotFoundError as error:
         raise ManifestError(f"{path} is missing: only what `python -m export` wrote can be used") from error
@@ -171,7 +177,7 @@ def read(folder: Path) -> Manifest:
         raise ManifestError(f"{path} cannot be read ({error}): export it again") from error
     try:
         found = json.loads(text).get("format", 1)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{path} is no manifest ({error}): export it again") from error
     if found != FORMAT:
         raise ManifestError(f"{path} has format {found!r}, this release reads {FORMAT}: export it again")

@@ -22,6 +22,7 @@ from deploy.serve.process import ServerError
 from deploy.serve.repository import check
 from export.artefacts import manifest
 from export.artefacts.manifest import Manifest, ManifestError
+from export.proof.proof import Proof, Verdict
 from export.release import CONFIG, configuration
 from tests.unit.deploy.loadtest.test_verdict import outcome
 
@@ -36,7 +37,8 @@ def repository(tmp_path: Path) -> Path:
     (model / CONFIG).write_text(configuration("alexnet_int8", 3, "int8"))
     (model / "labels.txt").write_text("cat\ndog\nowl\n")
     (model / "7" / "model.onnx").write_bytes(b"graph")
-    record = Manifest(model="alexnet_int8", files=manifest.hashes(model, manifest.present_files(model)))
+    files = manifest.hashes(model, manifest.present_files(model))
+    record = Manifest(model="alexnet_int8", files=files, proof=Proof(Verdict.PASSED, ()))
     record.write(model / "7")
     return tmp_path / "repository"
 
