@@ -12,8 +12,12 @@ local MOST_BYTES = 1024
 -- Read at once.
 local WINDOW = 4096
 -- Of ModelInferRequest, and of its inputs.
-local INPUTS, RAW_INPUT_CONTENTS = 5, 7
+local INPUTS, OUTPUTS, RAW_INPUT_CONTENTS = 5, 6, 7
 local SHAPE, CONTENTS = 3, 5
+-- Of an output, of the parameter that asks for its classes, and of what that says.
+local PARAMETERS, VALUE, INT64 = 2, 2, 2
+-- Triton counts in 32 bits, and answers none where they overflow.
+local MOST_CLASSES = 2 ^ 31 - 1
 -- How a field is written.
 local VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 -- gRPC's own prefix: whether the message is compressed, and its length.
@@ -109,6 +113,23 @@ local function check(body)
     end)
   end
 
+  local function output(position, ending)
+    fields(position, ending, function(field, _, from, to)
+      if field == PARAMETERS then
+        fields(from, to, function(part, _, first_byte, last_byte)
+          if part == VALUE then
+            fields(first_byte, last_byte, function(number_of, kind, at)
+              if number_of == INT64 and kind == VARINT and (number(at)) > MOST_CLASSES then
+                local text = "the request has a class_count of %.0f: want %.0f at most"
+                error(string.format(text, (number(at)), MOST_CLASSES), 0)
+              end
+            end)
+          end
+        end)
+      end
+    end)
+  end
+
   if byte(0) ~= 0 then
     error("the request is compressed, which is not taken: image files are compressed already", 0)
   end
@@ -117,6 +138,9 @@ local function check(body)
       input(from, to)
     elseif field ~= RAW_INPUT_CONTENTS then
       small(from, to)
+      if field == OUTPUTS and kind == LENGTH then
+        output(from, to)
+      end
     end
   end)
 end

@@ -168,7 +168,14 @@ def typed() -> bytes:
     return b"\x2a" + _VarintBytes(len(tensor)) + tensor
 
 
+def classes(count: int) -> bytes:
+    message = service_pb2.ModelInferRequest.FromString(request())
+    message.outputs.add(name="probabilities").parameters["classification"].int64_param = count
+    return message.SerializeToString()
+
+
 ACCEPTED = {
+    "classes": classes(2**31 - 1),
     "128": request((128, 224, 224, 3), bytes(128 * 1000)),
     "pixels first": b"\x3a\x90\x4e" + bytes(10_000) + request(),
     "typed contents": typed(),
@@ -182,6 +189,8 @@ REFUSED = {
     "dimensions": (request([1] * 100_000), "more than 8 dimensions"),
     "inputs": (repeated("inputs", 1000), "more than 63 fields"),
     "outputs": (repeated("outputs", 1_000_000), "more than 63 fields"),
+    "2^62 classes": (classes(2**62), "class_count of 4611686018427387904: want 2147483647 at most"),
+    "fewer classes than none": (classes(-1), "class_count of 18446744073709551616: want"),
     "name": (request(id="x" * 100_000), "more than 1024 bytes"),
     "cut": (request()[:-1], "no ModelInferRequest"),
     "cut in a number": (b"\x08\xff", "ends too soon"),
