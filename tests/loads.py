@@ -73,5 +73,7 @@ class Load:
         self._ended.release()
 
 
-def _outputs(answer: bytes) -> list[bytes]:
-    return list(ModelInferResponse.FromString(answer).raw_output_contents)
+def _outputs(answer: bytes) -> dict[str, bytes]:
+    """By name: they come in any order."""
+    response = ModelInferResponse.FromString(answer)
+    return {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}

@@ -121,9 +121,7 @@ def predictions(answers: Sequence[Answered]) -> list[list[Prediction]]:
     Raises:
         ServerError: an answer has not the form that was asked for.
     """
-    return [
-        [_prediction(text) for text in row] for answer in answers for row in _tensor(answer.response, PROBABILITIES)
-    ]
+    return [[_prediction(text) for text in row] for answer in answers for row in tensor(answer.response, PROBABILITIES)]
 
 
 def embedding(answers: Sequence[Answered]) -> NDArray[np.float32]:
@@ -132,7 +130,7 @@ def embedding(answers: Sequence[Answered]) -> NDArray[np.float32]:
     Raises:
         ServerError: as :func:`predictions`.
     """
-    rows = [_tensor(answer.response, EMBEDDING) for answer in answers]
+    rows = [tensor(answer.response, EMBEDDING) for answer in answers]
     return np.concatenate(rows) if rows else np.empty((0, *EMBEDDING.shape), np.float32)
 
 
@@ -142,7 +140,7 @@ def outputs(answers: Sequence[Answered]) -> Outputs:
     Raises:
         ServerError: as :func:`predictions`.
     """
-    rows = [_tensor(answer.response, PROBABILITIES) for answer in answers]
+    rows = [tensor(answer.response, PROBABILITIES) for answer in answers]
     return Outputs(np.concatenate(rows) if rows else np.empty((0, 0), np.float32), embedding(answers))
 
 
@@ -185,13 +183,19 @@ def belongs_to(answer: ModelInferResponse, expected: Expected, images: int) -> b
     if any(output.shape[:1] != [images] for output in answer.outputs):
         return False
     try:
-        sums = _tensor(answer, CHECKSUM)
-        return expected.met_by(sums, None if expected.crcs is None else _tensor(answer, FILE_CHECKSUM))
+        sums = tensor(answer, CHECKSUM)
+        return expected.met_by(sums, None if expected.crcs is None else tensor(answer, FILE_CHECKSUM))
     except ValueError:  # bytes that do not fit their own shape
         return False
 
 
-def _tensor(answer: ModelInferResponse, wanted: Tensor) -> NDArray[Any]:
+def tensor(answer: ModelInferResponse, wanted: Tensor) -> NDArray[Any]:
+    """An output by its name, as outputs come in any order.
+
+    Raises:
+        ServerError: there is none of that name.
+        ValueError: its bytes do not fit its shape.
+    """
     for output, data in zip(answer.outputs, answer.raw_output_contents, strict=True):
         if output.name == wanted.name:
             numbers = output.datatype in DTYPES

@@ -339,6 +339,8 @@ class LocalServer:
         self._others.discard(old)
 
     def _end(self) -> None:
+        if self._health is not None:
+            self._health.tell(())
         for thread in self._retiring:
             thread.join()
         if self._door is not None and self._room is not None and self._room.trouble() is None:

@@ -16,8 +16,9 @@ from tritonclient.grpc.service_pb2 import ModelInferResponse
 from alexnet_client import InvalidImage
 from alexnet_client._errors import ANOTHERS
 from alexnet_client._request import requests
-from alexnet_client._results import belongs_to
+from alexnet_client._results import belongs_to, tensor
 from alexnet_client.checksum import Expected
+from alexnet_client.contract import PROBABILITIES
 from deploy.loadtest.loadgen.samples import SampleLibrary
 from deploy.loadtest.workload import OUTPUTS
 from deploy.serve.envoy import INFER
@@ -94,15 +95,15 @@ class SystemUnderTest:
             if not belongs_to(answer, expected, len(ids)):
                 self._fail(ANOTHERS, len(ids))
             elif self._classes:
-                classes = self._read(answer, len(ids))
+                classes = self._read(answer)
         except Exception as error:
             self._fail(f"{type(error).__name__}: {error}", len(ids))
         finally:
             self._room.release()
             self._completed(ids, classes)
 
-    def _read(self, response: ModelInferResponse, count: int) -> NDArray[np.int32]:
-        probabilities = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(count, -1)
+    def _read(self, response: ModelInferResponse) -> NDArray[np.int32]:
+        probabilities = tensor(response, PROBABILITIES)
         with self._lock:
             self.versions.add(response.model_version)
         classes: NDArray[np.int32] = probabilities.argmax(1).astype(np.int32)
