@@ -74,7 +74,8 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
         _while_mending({"path": f"{SERVICE}/ServerReady"}),
         *(_while_too_hasty(step) for step in haste.STEPS),
         *({"match": {"path": call}, "route": _route("grpc", work=call == INFER)} for call in calls),
-        {"match": {"prefix": HEALTH}, "route": {"cluster": "health", "timeout": "0s"}},
+        # Who watches may hear nothing for days.
+        {"match": {"prefix": HEALTH}, "route": {"cluster": "health", "timeout": "0s", "idle_timeout": "0s"}},
         {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
     ]
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
