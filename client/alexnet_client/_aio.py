@@ -29,6 +29,7 @@ from alexnet_client._results import (
     PredictionsAndEmbedding,
 )
 from alexnet_client._retry import Retry
+from alexnet_client._shared_memory import FAREWELL_PAUSES, IN_USE
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
@@ -143,7 +144,10 @@ class AsyncAlexNetClient:
         """Close the connection; again is harmless. Calls under way in other tasks end with an error."""
         farewell = self._core.close()
         if farewell is not None:
-            await self._attempt(farewell)
+            for pause in FAREWELL_PAUSES:
+                if IN_USE not in (await self._attempt(farewell)).message:
+                    break
+                await asyncio.sleep(pause)
         if self._opened is not None and self._opened[2] is asyncio.get_running_loop():  # another took it along
             await self._opened[0].close()
 

@@ -32,6 +32,7 @@ from alexnet_client._results import (
 )
 from alexnet_client._retry import Retry
 from alexnet_client._running import Running, failed, headers
+from alexnet_client._shared_memory import FAREWELL_PAUSES, IN_USE
 from alexnet_client._tls import TLS
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, PROBABILITIES
 from alexnet_client.outputs import Outputs
@@ -216,7 +217,10 @@ class AlexNetClient:
         """Close the connection; again is harmless. Calls under way in other threads end with an error."""
         farewell = self._core.close()
         if farewell is not None:
-            self._call(farewell)
+            for pause in FAREWELL_PAUSES:
+                if IN_USE not in self._call(farewell).message:
+                    break
+                time.sleep(pause)
         self._channel.close()
 
     def __enter__(self: _Self) -> _Self:

@@ -55,6 +55,8 @@ IMAGE_BYTES = math.prod(IMAGE.shape)
 QUARANTINE = 60.0
 #: Seconds that a server has to forget a region when its client is closed.
 FAREWELL = 1.0
+#: Triton's words while it still has a request that it has answered, and seconds before it is asked again.
+IN_USE, FAREWELL_PAUSES = "is currently in use", (0.01, 0.1, 0.5, 0.0)
 
 _T = TypeVar("_T")
 
