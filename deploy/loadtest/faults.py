@@ -25,6 +25,7 @@ from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.checked import MODEL, CheckedLoad
 from deploy.loadtest.hostile import hurrying, large_image, request, sending, trickling
 from deploy.loadtest.open_loop import offer
+from deploy.loadtest.releases import copy_twice
 from deploy.loadtest.witness import Witness
 from deploy.loadtest.workload import workload
 from deploy.serve import processes
@@ -260,10 +261,7 @@ def campaign(repository: Path, rounds: int, faults: Sequence[Fault] = FAULTS) ->
     """
     outcomes = [Outcome(fault) for fault in faults]
     with tempfile.TemporaryDirectory() as name, tqdm(total=rounds * len(faults), unit="fault", file=sys.stderr) as bar:
-        copy = Path(name) / "repository"
-        for number in ("1", "2"):
-            shutil.copytree(repository.resolve(), copy.with_name("repository.releases") / number)
-        switch(copy, copy.with_name("repository.releases") / "1")
+        copy, _ = copy_twice(repository, Path(name))
         with (
             LocalServer(copy, use_free_ports=True, work=Path(name) / "work") as server,
             CheckedLoad(server.grpc_url, copy) as load,

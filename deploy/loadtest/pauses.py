@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from alexnet_client.contract import DECODER, ENSEMBLE, precision_model
 from alexnet_client.preprocess import decode
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.photograph import WIDTH, photograph
+from deploy.loadtest.releases import copy_twice
 from deploy.serve import processes
 from deploy.serve.server import LocalServer
 from deploy.serve.times import Times
@@ -239,11 +239,7 @@ def pauses(repository: Path, count: int, *, watched: bool, seed: int = 0) -> Tal
     lengths = np.arange(SHORTEST, LONGEST + STEP / 2, STEP)
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "repository"
-        both = [copy.with_name("repository.releases") / number for number in ("1", "2")]
-        for release in both:
-            shutil.copytree(repository.resolve(), release)
-        switch(copy, both[0])
+        copy, _ = copy_twice(repository, Path(name))
         times = Times() if watched else Times(watch=1e6)
         with LocalServer(copy, use_free_ports=True, work=Path(name) / "work", times=times) as server:
             load, scene = Load(server.grpc_url, copy), Scene(server, copy, watched=watched)

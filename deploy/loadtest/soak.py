@@ -6,7 +6,6 @@ Growth shows in what stays: every release is another tritonserver, under one sup
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import psutil
 from tqdm import tqdm
 
 from deploy.loadtest.checked import CheckedLoad
+from deploy.loadtest.releases import copy_twice
 from deploy.serve.installation import ROOT
 from deploy.serve.process import ServerError
 from deploy.serve.processes import PREFIX, SHARED_MEMORY
@@ -95,11 +95,7 @@ def soak(repository: Path, minutes: float, releases: int) -> Soak:
         alexnet_client.AlexNetError: there is no such repository, or the server does not start.
     """
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "repository"
-        both = [copy.with_name("repository.releases") / number for number in ("1", "2")]
-        for release in both:
-            shutil.copytree(repository.resolve(), release)
-        switch(copy, both[0])
+        copy, both = copy_twice(repository, Path(name))
         with _served(copy, Path(name)) as (process, url), CheckedLoad(url, copy, bad_every=BAD_EVERY) as load:
             samples = _watch(process, Path(name) / "work", minutes * 60, releases, copy, both)
             return Soak(samples, releases, load.answered, load.failed, load.wrong, dict(load.said))
