@@ -32,7 +32,7 @@ examples:
   source <(alexnet-client completion bash)
 
 environment: ALEXNET_URL; ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME: PEM files
-             and the server's name; ALEXNET_TOKEN: sent as a bearer token, under TLS only
+             and the server's name; ALEXNET_TOKEN, or ALEXNET_TOKEN_FILE: a bearer token, under TLS only
 
 exit status: 0 all is well; 1 the server failed; 2 wrong usage or an image that cannot be used;
              3 the server cannot be reached or is not ready; 4 no answer in time
@@ -182,8 +182,7 @@ def _state(model: ModelState) -> str:
 
 def _along(options: argparse.Namespace) -> dict[str, Any]:
     """Who asks is from the environment: an argument could be read in the list of processes."""
-    identity = {"tls": TLS.from_environment(), "token": os.environ.get("ALEXNET_TOKEN") or None}
-    return {**identity, "metadata": dict(options.metadata)}
+    return {"tls": TLS.from_environment(), "metadata": dict(options.metadata)}
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,7 +57,6 @@ class AsyncAlexNetClient:
         retry: Retry | None = None,
         metadata: Mapping[str, str] | None = None,
         tls: TLS | None = None,
-        token: str | Callable[[], str] | None = None,
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
         id_prefix: str = "",
@@ -69,9 +68,7 @@ class AsyncAlexNetClient:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        options = Options(
-            url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix, shared_memory
-        )
+        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, id_prefix, shared_memory)
         self._core = Core(options, registry, tracer)
         #: Channel and stub, and the event loop that they are of.
         self._opened: tuple[Any, Any, asyncio.AbstractEventLoop] | None = None

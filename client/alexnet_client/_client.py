@@ -62,7 +62,6 @@ class AlexNetClient:
         retry: Retry | None = None,
         metadata: Mapping[str, str] | None = None,
         tls: TLS | None = None,
-        token: str | Callable[[], str] | None = None,
         registry: CollectorRegistry | None = None,
         tracer: Tracer | None = None,
         id_prefix: str = "",
@@ -78,7 +77,6 @@ class AlexNetClient:
             retry: what is sent again, and when.
             metadata: sent along with each call.
             tls: encrypt, and who must be who; None is plain text.
-            token: sent as ``authorization: Bearer`` with each call; of a function, what it returns then. Needs ``tls``.
             registry: where this client's metrics are kept (``prometheus-client``).
             tracer: what makes a span of each request (OpenTelemetry), which the server's spans join.
             id_prefix: how the ids of its requests begin, by which the server's log and traces tell whose they are.
@@ -89,9 +87,7 @@ class AlexNetClient:
             InvalidRequest: one of them cannot be meant.
             FileError: a file of ``tls`` cannot be read.
         """
-        options = Options(
-            url, model, timeout, retry or Retry(), dict(metadata or {}), tls, token, id_prefix, shared_memory
-        )
+        options = Options(url, model, timeout, retry or Retry(), dict(metadata or {}), tls, id_prefix, shared_memory)
         self._core = Core(options, registry, tracer)
         self._channel = _channel.connect(self._core.options, self._core.credentials, grpc)
         self._stub = _channel.stub(self._channel)

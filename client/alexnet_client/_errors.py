@@ -252,7 +252,7 @@ MEANINGS = (
         ("",),
         NotPermitted,
         False,
-        "{model} at {url} refused who asks ({message}): look at `token`, `metadata` and `tls`",
+        "{model} at {url} refused who asks ({message}): look at `tls`, its token, and `metadata`",
     ),
     Meaning(
         ("INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from numbers import Real
@@ -59,8 +59,6 @@ class Options:
     #: Sent along with each call.
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: TLS | None = None
-    #: Sent as ``authorization: Bearer``; a function is asked before each attempt.
-    token: str | Callable[[], str] | None = field(default=None, repr=False)
     #: How the ids of its requests begin; as no other client's do, if it is empty.
     id_prefix: str = ""
     #: Whether pixels go through memory that the server maps, too.
@@ -80,8 +78,6 @@ class Options:
             raise InvalidRequest(f"retry is {self.retry!r}: want a Retry(attempts=..., backoff=...)")
         if self.tls is not None and not isinstance(self.tls, TLS):
             raise InvalidRequest(f"tls is a {type(self.tls).__name__}: want TLS(ca=..., certificate=..., key=...)")
-        if self.token is not None and self.tls is None:
-            raise InvalidRequest("a token would travel for all to read: give tls=TLS(...) as well")
         if self.shared_memory:
             self._check_neighbour()
         for key, value in self.metadata.items():
@@ -124,11 +120,7 @@ class Options:
 
     def call_metadata(self) -> tuple[tuple[str, str], ...]:
         """What is sent along with an attempt."""
-        given = tuple(self.metadata.items())
-        if self.token is None:
-            return given
-        token = self.token() if callable(self.token) else self.token
-        return (*given, ("authorization", f"Bearer {token}"))
+        return tuple(self.metadata.items())
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """Seconds that a call may take.

@@ -24,8 +24,8 @@ from deploy.serve.ports import HOST, Ports
 PORT = 8003
 
 EPILOG = """\
-environment: ALEXNET_URL, ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME and
-             ALEXNET_TOKEN, as of alexnet-client
+environment: ALEXNET_URL, ALEXNET_TLS_CA, ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY, ALEXNET_TLS_SERVER_NAME,
+             ALEXNET_TOKEN and ALEXNET_TOKEN_FILE, as of alexnet-client
 """
 
 
@@ -78,7 +78,6 @@ def _probe(options: argparse.Namespace, stopping: threading.Event) -> int:
         retry=Retry(attempts=1),  # what a caller without patience sees
         tls=TLS.from_environment(),
         metadata=dict(options.metadata),
-        token=os.environ.get("ALEXNET_TOKEN") or None,
         registry=registry,
         id_prefix=PROBE_ID,
     ) as client:

@@ -89,9 +89,9 @@ def test_a_server_that_asks_does_not_answer_strangers(make: Make, asks, ours, th
 def test_a_token_goes_with_every_call_and_may_change(make: Make, server: FakeTriton, ours: Certificates) -> None:
     server.metadata.clear()
     tokens = (f"token-{number}" for number in itertools.count())
-    with make(server.url, MODEL, tls=ours.tls, token="secret", metadata={"x-team": "vision"}) as client:
+    with make(server.url, MODEL, tls=replace(ours.tls, token="secret"), metadata={"x-team": "vision"}) as client:
         client.embed(PICTURE)
-    with make(server.url, MODEL, tls=ours.tls, token=lambda: next(tokens)) as client:
+    with make(server.url, MODEL, tls=replace(ours.tls, token=lambda: next(tokens))) as client:
         client.embed(PICTURE)
         client.embed(PICTURE)
     assert [each["authorization"] for each in server.metadata] == ["Bearer secret", "Bearer token-0", "Bearer token-1"]
@@ -99,11 +99,13 @@ def test_a_token_goes_with_every_call_and_may_change(make: Make, server: FakeTri
 
 
 def test_a_token_is_never_shown_nor_sent_for_all_to_read(make: Make, server, ours, caplog, capfd) -> None:
-    with pytest.raises(InvalidRequest, match=r"give tls=TLS\(...\)") as refused:
-        make("127.0.0.1:1", token="secret")
+    with FakeTriton() as plain, make(plain.url, MODEL, tls=replace(ours.tls, token="secret"), retry=ONCE) as client:
+        with pytest.raises((NotPermitted, Unavailable)) as refused:
+            client.embed(PICTURE)
+        assert not plain.metadata
     server.script(Scripted(grpc.StatusCode.UNAUTHENTICATED, "expired"))
-    with make(server.url, MODEL, tls=ours.tls, token="secret", metadata={"x-key": "secret"}) as client:
-        with pytest.raises(NotPermitted, match="look at `token`") as caught:
+    with make(server.url, MODEL, tls=replace(ours.tls, token="secret"), metadata={"x-key": "secret"}) as client:
+        with pytest.raises(NotPermitted, match="look at `tls`, its token") as caught:
             client.embed(PICTURE)
         shown = [repr(client), str(refused.value), str(caught.value), repr(caught.value), repr(caught.value.failure)]
     said = capfd.readouterr()
@@ -141,11 +143,25 @@ def test_the_command_line_reads_it_too(server: FakeTriton, ours: Certificates, m
     picture.write_bytes(as_file(PICTURE))
     assert main(["health"]) == main(["classify", str(picture)]) == 0
     assert server.metadata[0]["authorization"] == "Bearer secret"
-    monkeypatch.delenv("ALEXNET_TLS_CA")
+    monkeypatch.setenv("ALEXNET_TOKEN_FILE", str(picture))
     assert main(["classify", str(picture)]) == 2
     said = capsys.readouterr()
-    assert "give tls" in said.err
+    assert "got ALEXNET_TOKEN and ALEXNET_TOKEN_FILE: want one of them" in said.err
     assert "secret" not in said.out + said.err
+
+
+def test_a_token_in_a_file_is_read_before_each_attempt(make: Make, server: FakeTriton, ours, tmp_path: Path) -> None:
+    server.metadata.clear()
+    file = tmp_path / "token"
+    tls = TLS.from_environment({"ALEXNET_TLS_CA": str(ours.folder / "ca.pem"), "ALEXNET_TOKEN_FILE": str(file)})
+    with make(server.url, MODEL, tls=tls, retry=ONCE) as client:
+        for token in ("one", "two"):
+            file.write_text(f"{token}\n")
+            client.embed(PICTURE)
+        file.unlink()
+        with pytest.raises(Unavailable, match=str(file)):
+            client.embed(PICTURE)
+    assert [each["authorization"] for each in server.metadata] == ["Bearer one", "Bearer two"]
 
 
 def test_plain_text_and_tls_do_not_mix(make: Make, server: FakeTriton, ours: Certificates) -> None:
