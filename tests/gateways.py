@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,12 +32,17 @@ class Secret:
 
     def write(self, certificates: Certificates) -> None:
         """Put the present server's certificate, its key and the authority in place."""
+        names = {"ca.crt": "ca.pem", "tls.crt": "server.pem", "tls.key": "server.key"}
+        self.put({name: (certificates.folder / ours).read_bytes() for name, ours in names.items()})
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Put these in place, of those before."""
         version = self.folder / f"..{next(self._numbers)}"
         version.mkdir(parents=True)
-        for ours, kubernetes in (("ca.pem", "ca.crt"), ("server.pem", "tls.crt"), ("server.key", "tls.key")):
-            shutil.copy(certificates.folder / ours, version / kubernetes)
-            if not (self.folder / kubernetes).is_symlink():
-                (self.folder / kubernetes).symlink_to(Path("..data") / kubernetes)
+        for name, content in files.items():
+            (version / name).write_bytes(content)
+            if not (self.folder / name).is_symlink():
+                (self.folder / name).symlink_to(Path("..data") / name)
         (self.folder / "..next").symlink_to(version.name)
         (self.folder / "..next").rename(self.folder / "..data")
 

@@ -152,6 +152,7 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- $asked = dict "service" $service "port" .Values.gateway.grpcPort "tls" .Values.gateway.tls -}}
 {{- $_ := set $asked "target" (printf "%s.%s:%v" $service .Release.Namespace .Values.gateway.grpcPort) -}}
 {{- $_ := set $asked "selector" (include "part" (list . "gateway")) -}}
+{{- $_ := set $asked "tokens" .Values.gateway.tokens -}}
 {{- end -}}
 {{- toJson $asked -}}
 {{- end }}
@@ -160,6 +161,50 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- define "stableOnly" -}}
 {{- if .Values.canary.enabled -}}
 - --metadata={{ (.Files.Get "files/shared.json" | fromJson).track }}=stable
+{{- end }}
+{{- end }}
+
+{{- /* Who that is who asks: variables, and what is mounted, of "asked". */ -}}
+{{- define "asked.environment" -}}
+{{ include "environment" .tls }}
+{{- if (.tokens).secretName }}
+- name: ALEXNET_TOKEN_FILE
+  value: /token/token
+{{- end }}
+{{- end }}
+
+{{- define "asked.mounts" -}}
+{{- if .tls.secretName }}
+- name: tls
+  mountPath: /tls
+  readOnly: true
+{{- end }}
+{{- if (.tokens).secretName }}
+- name: token
+  mountPath: /token
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "asked.volumes" -}}
+{{- with .tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0444
+{{- end }}
+{{- with .tokens }}
+{{- if .secretName }}
+- name: token
+  projected:
+    defaultMode: 0444
+    sources:
+      {{- if .ownSecretName }}
+      - secret: {name: {{ .ownSecretName }}, items: [{key: token, path: token}]}
+      {{- else }}
+      - serviceAccountToken: {audience: {{ .audience | quote }}, expirationSeconds: 3600, path: token}
+      {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -256,7 +301,12 @@ thresholds:
     retry_budget: {budget_percent: {value: 100}, min_retry_concurrency: 16}
 {{- end }}
 
-{{- /* A bucket of tokens for each client, who is known by certificate or address. */ -}}
+{{- /* By what a client is known. */ -}}
+{{- define "gateway.client" -}}
+{{- with .Values.gateway }}{{ ternary "token" (ternary "certificate" "address" .tls.clientCertificates) (not (empty .tokens.secretName)) }}{{ end -}}
+{{- end }}
+
+{{- /* A bucket for each client: list .Values.gateway.rateLimit "address". */ -}}
 {{- define "gateway.rateLimit" -}}
 {{- $by := index . 1 -}}
 {{- with index . 0 -}}
@@ -269,12 +319,14 @@ rate_limits:
   - actions:
       {{- if eq $by "certificate" }}
       - request_headers: {descriptor_key: certificate, header_name: x-forwarded-client-cert}
+      {{- else if eq $by "token" }}
+      - metadata: {descriptor_key: token, metadata_key: {key: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: sub}]}}
       {{- else }}
       - remote_address: {}
       {{- end }}
 descriptors:
   # Whoever it is; of more than so many, who has not been seen for longest is forgotten.
-  - entries: [{key: {{ ternary "certificate" "remote_address" (eq $by "certificate") }}}]
+  - entries: [{key: {{ ternary "remote_address" $by (eq $by "address") }}}]
     token_bucket: &{{ $by }}
       max_tokens: {{ int64 .burst }}
       tokens_per_fill: {{ int64 .requestsPerSecond }}

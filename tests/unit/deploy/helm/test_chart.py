@@ -23,6 +23,7 @@ from tests.conftest import python
 VERSIONS = [f"1.{minor}" for minor in range(31, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 CLAIM = CHART / "ci" / "claim-values.yaml"
 AUTOSCALING = CHART / "ci" / "autoscaling-values.yaml"
+TOKENS = CHART / "ci" / "tokens-values.yaml"
 #: Of custom resources, of which Kubernetes itself has no schema; imported when needed, which takes two seconds.
 MODELS = {
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
@@ -145,7 +146,7 @@ def test_every_value_has_a_default() -> None:
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.name)
 def test_pods_pass_the_restricted_standard(values: Path) -> None:
-    """Pod Security Standards, "restricted"; and they write nowhere but to their volumes, and have no token."""
+    """Pod Security Standards, "restricted"; and they write nowhere but to their volumes."""
     for pod in pods(render(values)):
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
         assert pod["automountServiceAccountToken"] is False
@@ -155,7 +156,7 @@ def test_pods_pass_the_restricted_standard(values: Path) -> None:
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         kinds = {kind for volume in pod.get("volumes", []) for kind in volume.keys() - {"name"}}
         # An image volume is newer than the standard's list.
-        assert kinds - {"image"} <= {"persistentVolumeClaim", "emptyDir", "secret", "configMap"}
+        assert kinds - {"image"} <= {"persistentVolumeClaim", "emptyDir", "secret", "configMap", "projected"}
         for container in pod["containers"] + pod.get("initContainers", []):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -330,3 +331,36 @@ def test_whatever_has_an_image_may_pull_it() -> None:
     for values in VALUES:
         for pod in pods(render(values, "imagePullSecrets[0].name=registry")):
             assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("gateway.tokens.issuer=", "want issuer"), ("gateway.tls.secretName=", "or they travel for all to read")],
+)
+def test_tokens_want_an_issuer_and_encryption(setting: str, message: str) -> None:
+    done = helm("template", "alexnet", CHART, "--values", TOKENS, "--set", setting)
+    assert done.returncode
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ((), {"serviceAccountToken": {"audience": "alexnet", "expirationSeconds": 3600, "path": "token"}}),
+        (
+            ("gateway.tokens.ownSecretName=mine",),
+            {"secret": {"name": "mine", "items": [{"key": "token", "path": "token"}]}},
+        ),
+    ],
+    ids=["the service account's", "a Secret's"],
+)
+def test_the_charts_own_callers_show_a_token(settings: tuple[str, ...], source: dict[str, Any]) -> None:
+    mounted = {}
+    for pod in pods(render(TOKENS, *settings)):
+        for container in pod["containers"]:
+            said = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+            if "ALEXNET_TOKEN_FILE" in said:
+                (volume,) = [each for each in pod["volumes"] if each["name"] == "token"]
+                assert {"name": "token", "mountPath": "/token", "readOnly": True} in container["volumeMounts"]
+                mounted[container["name"]] = volume["projected"]["sources"]
+    assert mounted == {name: [source] for name in ("prober", "embed", "load-test", "probe")}
