@@ -7,6 +7,11 @@
 ...     predictions, vectors = client.classify_and_embed(["boot.png"])
 """
 
+import os
+
+# What gRPC has to say is in the errors. It reads this as it is imported: who imports it before keeps its log.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from alexnet_client._aio import AsyncAlexNetClient
 from alexnet_client._client import AlexNetClient
 from alexnet_client._errors import (

@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
             help="host:port of Triton's gRPC endpoint, several with commas, or dns:///name:port (%(default)s)",
         )
         seconds = BULK_TIMEOUT if command is embed else DEFAULT_TIMEOUT
-        what = "a request of up to 32 images" if command is embed else "in all"
+        what = "a request of up to 32 images" if command in (classify, embed) else "in all"
         command.add_argument("--timeout", type=float, default=seconds, help=f"seconds {what} (%(default)s)")
         add_metadata(command)
     return root
@@ -141,13 +141,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "completion":
         print(_completion.script(parser(), options.shell))
         return 0
+    return _classify(options)
+
+
+def _classify(options: argparse.Namespace) -> int:
+    failed = 0
     with AlexNetClient(options.url, options.model, options.timeout, **_along(options)) as client:
-        for path, predictions in zip(options.images, client.classify(options.images, options.top_k), strict=True):
-            if options.json:
-                print(json.dumps({"image": path, "predictions": [asdict(p) for p in predictions]}))
+        for answer in client.stream(options.images, options.top_k):
+            path = options.images[answer.place]
+            if answer.predictions is None:
+                failed += 1
+                print(f"alexnet-client: {answer.error}", file=sys.stderr)
+            elif options.json:
+                print(json.dumps({"image": path, "predictions": [asdict(p) for p in answer.predictions]}))
             else:
-                print(f"{path}: {', '.join(f'{p.label} {p.probability:.4f}' for p in predictions)}")
-    return 0
+                print(f"{path}: {', '.join(f'{p.label} {p.probability:.4f}' for p in answer.predictions)}")
+    return InvalidRequest.exit_status if failed else 0
 
 
 def _embed(options: argparse.Namespace) -> int:

@@ -246,6 +246,28 @@ MEANINGS = (
         False,
         "{url} and this client do not agree on who they are ({message}): look at `tls`, and at both certificates",
     ),
+    Meaning(
+        ("UNAVAILABLE",),
+        ("Unwrap failed",),  # TLS 1.3: the connection stands before the server has looked at this client's certificate
+        NotPermitted,
+        False,
+        "{url} wants a certificate of this client's, or another ({message}): give `tls` certificate and key "
+        "(ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY)",
+    ),
+    Meaning(
+        ("UNAVAILABLE",),
+        ("WRONG_VERSION_NUMBER",),
+        NotPermitted,
+        False,
+        "{url} speaks no TLS ({message}): leave out `tls` (ALEXNET_TLS_CA and its like, ALEXNET_TOKEN)",
+    ),
+    Meaning(
+        ("UNAVAILABLE",),
+        ("failed to connect to all addresses; last error: UNAVAILABLE",),
+        Unavailable,
+        True,
+        "no server answers at {url} ({message}): if it speaks TLS, give `tls` (ALEXNET_TLS_CA)",
+    ),
     Meaning(("UNAVAILABLE",), ("",), Unavailable, True, "no server answers at {url} ({message})"),
     Meaning(
         ("UNAUTHENTICATED", "PERMISSION_DENIED"),

@@ -56,7 +56,7 @@ def _serve(data: Path, done: dict[str, Done], started: float) -> int:
     embedding = np.load(pipeline.SERVED / pipeline.EMBEDDING_FILE)
     _title("server")
     with LocalServer(pipeline.REPOSITORY, use_free_ports=True) as server:
-        print(f"  gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}")
+        print(f"  gRPC {server.grpc_url}, metrics {server.metrics_url}")
         _title("classification: PNG files through gRPC, decoded by the server")
         samples = show.write_samples(images, pipeline.DEMO / "samples", SAMPLES)
         show.classify(server.grpc_url, [path for _, path in samples])

@@ -14,6 +14,7 @@ import grpc
 from PIL import Image
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
+from alexnet_client import TLS
 from alexnet_client.contract import Tensor
 from deploy.serve.envoy import INFER
 
@@ -47,7 +48,7 @@ def sending(url: str, messages: Sequence[bytes], seconds: float) -> None:
 
 
 @contextmanager
-def trickling(url: str, message: bytes, streams: int) -> Iterator[None]:
+def trickling(url: str, message: bytes, streams: int, tls: TLS | None = None) -> Iterator[None]:
     """While the block runs, so many requests of one caller are begun and not ended, and begun again when refused."""
     done = threading.Event()
 
@@ -61,7 +62,7 @@ def trickling(url: str, message: bytes, streams: int) -> Iterator[None]:
             with suppress(grpc.RpcError, ValueError):  # refused, or closed
                 infer(body())
 
-    with grpc.insecure_channel(url, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+    with _connection(url, tls) as channel:
         threads = [threading.Thread(target=hold, args=(channel,), daemon=True) for _ in range(streams)]
         for thread in threads:
             thread.start()
@@ -75,12 +76,12 @@ def trickling(url: str, message: bytes, streams: int) -> Iterator[None]:
 
 
 @contextmanager
-def hurrying(url: str, message: bytes, deadline: float, rate: float) -> Iterator[None]:
+def hurrying(url: str, message: bytes, deadline: float, rate: float, tls: TLS | None = None) -> Iterator[None]:
     """While the block runs, one caller asks so many times a second and hangs up after ``deadline`` seconds."""
     done = threading.Event()
 
     def ask() -> None:
-        with grpc.insecure_channel(url, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with _connection(url, tls) as channel:
             infer = channel.unary_unary(INFER)
             while not done.wait(1 / rate):
                 infer.future(message, timeout=deadline)
@@ -92,3 +93,12 @@ def hurrying(url: str, message: bytes, deadline: float, rate: float) -> Iterator
     finally:
         done.set()
         thread.join()
+
+
+def _connection(url: str, tls: TLS | None) -> grpc.Channel:
+    options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1)]
+    if tls is None:
+        return grpc.insecure_channel(url, options)
+    if tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.secure_channel(url, tls.credentials(), options)

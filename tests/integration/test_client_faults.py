@@ -224,10 +224,14 @@ def test_the_servers_certificate_is_looked_at_and_may_be_renewed(int8_repository
         AlexNetClient(server.grpc_url, MODEL, tls=ours.mutual, timeout=PATIENCE) as client,
     ):
         vector = client.embed(PICTURES[0])
-        for stranger in (theirs.mutual, ours.tls, None):
+        for stranger, kind, message in (
+            (theirs.mutual, NotPermitted, "do not agree on who they are"),
+            (ours.tls, NotPermitted, "give `tls` certificate and key (ALEXNET_TLS_CERTIFICATE, ALEXNET_TLS_KEY)"),
+            (None, Unavailable, "if it speaks TLS, give `tls` (ALEXNET_TLS_CA)"),
+        ):
             with (
                 AlexNetClient(server.grpc_url, MODEL, tls=stranger, retry=Retry(attempts=1)) as other,
-                pytest.raises((NotPermitted, Unavailable)),
+                pytest.raises(kind, match=re.escape(message)),
             ):
                 other.embed(PICTURES[0])
         for name in ("ca.pem", "server.key", "server.pem"):

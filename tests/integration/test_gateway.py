@@ -12,10 +12,11 @@ import socket
 import ssl
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import pytest
 
 from alexnet_client import TLS
 from alexnet_client.contract import IMAGE, MAX_REQUEST_BYTES, TOO_LARGE
+from deploy.loadtest.hostile import hurrying, trickling
 from deploy.loadtest.workload import workload
 from deploy.serve.envoy import HEALTH, INFER, METHODS, SERVICE
 from deploy.serve.ports import Ports, free_ports
@@ -38,6 +40,7 @@ from tests.names import Names
 from tests.pods import Pod
 from tests.waiting import PATIENCE, wait_until
 
+Attack = Callable[..., AbstractContextManager[None]]
 MODEL = "alexnet_int8"
 PICTURES = np.random.default_rng(0).integers(0, 256, (8, *IMAGE.shape), np.uint8)
 MESSAGES = workload(MODEL, list(PICTURES)).messages
@@ -269,6 +272,25 @@ def test_who_asks_too_often_is_refused_and_the_others_are_not(edge: Edge, gatewa
         load.more(RATE)
     assert outcomes.keys() == {"OK", "too many requests: a client may send 30 a second"}
     assert outcomes["OK"] >= BURST
+    assert load.outcomes.keys() == {"OK"}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [partial(trickling, streams=200), partial(hurrying, deadline=0.001, rate=300)],
+    ids=["requests that do not end", "deadlines of 1 ms"],
+)
+def test_one_stranger_does_not_stop_the_others(edge: Edge, gateway: Gateway, attack: Attack) -> None:
+    edge.certificates.issue("stranger", "stranger@example.org")
+    with (
+        edge.channel() as channel,
+        Load(channel, MESSAGES) as load,
+        attack(gateway.url, MESSAGES[0], tls=edge.tls("stranger")),
+    ):
+        load.more(5 * RATE)
+        assert gateway.asks("/ready") == 200
+        for replica in edge.replicas:
+            assert check(replica.url, PATIENCE, tls=edge.tls("client"))
     assert load.outcomes.keys() == {"OK"}
 
 

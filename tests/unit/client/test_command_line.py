@@ -73,6 +73,19 @@ def test_metadata_goes_along(server: FakeTriton, files: list[Path], capsys: pyte
     assert "got 'track', want KEY=VALUE" in capsys.readouterr().err
 
 
+def test_a_bad_image_is_named_and_the_others_are_answered(
+    server: FakeTriton, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    assert main(["classify", "--url", server.url, str(files[0]), str(text), "no-such.png", str(files[1])]) == 2
+    said = capsys.readouterr()
+    assert [line.partition(": ")[0] for line in said.out.splitlines()] == [str(files[0]), str(files[1])]
+    bad, missing = said.err.splitlines()
+    assert bad.startswith(f"alexnet-client: image 1 ({text}): got 8 bytes that are no JPEG, PNG, WEBP or GIF file")
+    assert missing.startswith("alexnet-client: image 2 (no-such.png): ")
+
+
 def test_a_server_that_does_not_answer_is_an_exit_status_of_its_own(
     server: FakeTriton, files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

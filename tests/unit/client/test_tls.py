@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from alexnet_client.contract import IMAGE
 from alexnet_client.errors import FileError
 from tests.blocking import Make
 from tests.certificates import Certificates
+from tests.conftest import environment
 from tests.fake_triton import FakeTriton, Scripted
 
 PICTURE = np.zeros(IMAGE.shape, np.uint8)
@@ -162,6 +165,23 @@ def test_a_token_in_a_file_is_read_before_each_attempt(make: Make, server: FakeT
         with pytest.raises(Unavailable, match=str(file)):
             client.embed(PICTURE)
     assert [each["authorization"] for each in server.metadata] == ["Bearer one", "Bearer two"]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_who_speaks_another_way_is_told_so_in_one_line(server: FakeTriton, ours: Certificates, encrypted: bool) -> None:
+    """And gRPC's own log, of which nobody can make anything, is not there."""
+    ca = {} if encrypted else {"ALEXNET_TLS_CA": str(ours.folder / "ca.pem")}
+    with FakeTriton() as plain:
+        url = server.url if encrypted else plain.url
+        command = [sys.executable, "-m", "alexnet_client", "health", "--url", url]
+        done = subprocess.run(command, env=environment() | ca, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    if encrypted:
+        assert line.startswith(f"alexnet-client: no server answers at {url} (failed to connect")
+        assert line.endswith("): if it speaks TLS, give `tls` (ALEXNET_TLS_CA)")
+    else:
+        assert line.startswith(f"alexnet-client: {url} speaks no TLS (failed to connect")
+        assert line.endswith("): leave out `tls` (ALEXNET_TLS_CA and its like, ALEXNET_TOKEN)")
 
 
 def test_plain_text_and_tls_do_not_mix(make: Make, server: FakeTriton, ours: Certificates) -> None:
