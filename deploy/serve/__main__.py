@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repository", type=Path, default=Path("build/repository"), help="(%(default)s)")
     parser.add_argument("--host", default=HOST, help="address to listen on; all are 0.0.0.0 (%(default)s)")
     for name in NAMES:
-        parser.add_argument(f"--{name}-port", type=int, default=getattr(Ports(), name), help="(%(default)s)")
+        parser.add_argument(f"--{name}-port", type=int, metavar="PORT", help=f"({getattr(Ports(), name)})")
     parser.add_argument("--free-ports", action="store_true", help="any free ports, printed, instead of those")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the log and of backends (%(default)s)")
     parser.add_argument("--http", action="store_true", help="KServe's HTTP as well; not for strangers: see README")
@@ -37,12 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     given = {bool(options.tls_certificate), bool(options.tls_key), bool(options.tls_client_ca) or bool(options.tls_key)}
     if len(given) > 1:
         parser.error("want --tls-certificate and --tls-key together")
+    told = {name: port for name in NAMES if (port := getattr(options, f"{name}_port")) is not None}
+    if told and options.free_ports:
+        parser.error(f"got --free-ports and {', '.join(f'--{name}-port' for name in told)}: want one of both")
+    if "http" in told and not options.http:
+        parser.error("got --http-port without --http: want both, or neither")
     tls = options.tls_key and ServerTLS(options.tls_certificate, options.tls_key, options.tls_client_ca)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    if options.free_ports:
-        ports = free_ports(options.host)
-    else:
-        ports = Ports(options.grpc_port, options.http_port, options.metrics_port, options.host)
+    ports = free_ports(options.host) if options.free_ports else Ports(**told, host=options.host)
     server = LocalServer(
         options.repository, ports, http=options.http, tls=tls, traces=options.traces, work=options.work
     )
