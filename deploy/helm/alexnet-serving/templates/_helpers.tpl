@@ -35,6 +35,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "image" -}}
+{{- if and .Values.gpu.count (regexMatch "(^|/)alexnet-serving$" .Values.image.repository) }}
+{{- fail (printf "gpu.count is %v, and image.repository %s the image for CPUs: want the one of deploy/docker/Dockerfile" .Values.gpu.count .Values.image.repository) }}
+{{- end }}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
 {{- end -}}
@@ -104,6 +107,10 @@ persistentVolumeClaim:
 image:
   reference: {{ .image }}
 {{- else if .fetch.image }}
+{{- $command := join " " .fetch.command }}
+{{- if and (contains "/models" $command) (not (contains (printf "/models/%s" .path) $command)) }}
+{{- fail (printf "%s: got a fetch.command that fills /models, and path %s: want /models/%s filled, which is what is served" $key .path .path) }}
+{{- end }}
 emptyDir: {}
 {{- else }}
 {{- fail (printf "%s: want persistentVolumeClaim, image or fetch: where `python -m export publish` wrote the repository" $key) }}
@@ -144,12 +151,12 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 {{- /* Whom callers ask, in JSON: the gateway where there is one, and all replicas in turn otherwise. */ -}}
 {{- define "asked" -}}
 {{- $name := include "name" . -}}
-{{- $asked := dict "service" $name "port" .Values.server.grpcPort "tls" .Values.tls -}}
+{{- $asked := dict "service" $name "port" .Values.server.grpcPort "tls" .Values.tls "key" "tls" -}}
 {{- $_ := set $asked "target" (printf "dns:///%s-headless.%s:%v" $name .Release.Namespace .Values.server.grpcPort) -}}
 {{- $_ := set $asked "selector" (include "selector" .) -}}
 {{- if .Values.gateway.enabled -}}
 {{- $service := printf "%s-gateway" $name -}}
-{{- $asked = dict "service" $service "port" .Values.gateway.grpcPort "tls" .Values.gateway.tls -}}
+{{- $asked = dict "service" $service "port" .Values.gateway.grpcPort "tls" .Values.gateway.tls "key" "gateway.tls" -}}
 {{- $_ := set $asked "target" (printf "%s.%s:%v" $service .Release.Namespace .Values.gateway.grpcPort) -}}
 {{- $_ := set $asked "selector" (include "part" (list . "gateway")) -}}
 {{- $_ := set $asked "tokens" .Values.gateway.tokens -}}
@@ -166,6 +173,9 @@ timeoutSeconds: {{ add .Values.probes.timeoutSeconds 2 }}
 
 {{- /* Who that is who asks: variables, and what is mounted, of "asked". */ -}}
 {{- define "asked.environment" -}}
+{{- if and .tls.secretName (not .tls.serverName) }}
+{{- fail (printf "%s: want serverName, a name in the certificate, by which callers know it" .key) }}
+{{- end }}
 {{ include "environment" .tls }}
 {{- if (.tokens).secretName }}
 - name: ALEXNET_TOKEN_FILE

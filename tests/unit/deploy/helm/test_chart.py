@@ -119,6 +119,18 @@ def test_unknown_fields_of_a_custom_resource_are_seen() -> None:
             "canary: want prometheus, where the rules are evaluated",
         ),
         ("canary.steps={10,101}", "canary/steps/1"),
+        (
+            "gpu.count=1",
+            "gpu.count is 1, and image.repository alexnet-serving the image for CPUs: want the one of",
+        ),
+        (
+            "models.persistentVolumeClaim=,models.fetch.image=cli,models.fetch.command={s3,sync,/models/}",
+            "models: got a fetch.command that fills /models, and path repository: want /models/repository filled",
+        ),
+        (
+            "prober.enabled=true,gateway.enabled=true,gateway.tls.secretName=edge",
+            "gateway.tls: want serverName, a name in the certificate, by which callers know it",
+        ),
         ("networkPolicy.monitoring=[]", "networkPolicy/monitoring"),
     ],
 )

@@ -49,7 +49,7 @@ def test_alerts_fire_when_they_should_and_are_quiet_when_all_is_well() -> None:
 def test_every_alert_has_a_section_in_the_runbook() -> None:
     sections = {title.lower() for title in re.findall(r"^## (\w+)$", (FOLDER / "RUNBOOK.md").read_text(), re.MULTILINE)}
     for alert in ALERTS:
-        page, section = alert["annotations"]["runbook"].split("#")
+        page, section = alert["annotations"]["runbook_url"].split("#")
         assert (ROOT / page) == FOLDER / "RUNBOOK.md"
         assert section in sections
         assert alert["labels"]["severity"] in {"page", "ticket"}
@@ -80,3 +80,10 @@ def test_a_call_that_is_refused_counts_as_what_the_door_lets_wait() -> None:
         rule for group in GROUPS for rule in group["rules"] if rule.get("record") == "alexnet:pressure_seconds:mean1m"
     ]
     assert f"clamp_min({SECONDS} - " in signal["expr"]
+
+
+def test_the_runbook_is_where_the_values_say() -> None:
+    page = "https://wiki.example/alexnet"
+    rule = of_kind(render(CHART / "ci" / "monitoring-values.yaml", f"monitoring.runbook={page}"), "PrometheusRule")
+    alerts = [rule for group in rule["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {alert["annotations"]["runbook_url"].partition("#")[0] for alert in alerts} == {page}
