@@ -72,11 +72,11 @@ clean: ## remove what was built; the environment and the downloads stay
 	rm -rf build/demo build/checkpoint build/artefacts build/predictions build/repository build/repository.releases build/bench build/sizing
 
 $(VENV)/ready: $(REQUIREMENTS) deploy/serve/install.sh
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"got Python {sys.version.split()[0]}, want 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and f"got Python {sys.version.split()[0]}, want 3.11 or 3.12, which have the numpy 1 that Triton 24.10 reads: make PYTHON=python3.12 ...")'
 	PYTHON=$(PYTHON) bash deploy/serve/install.sh system
 	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check -c constraints.txt -e client -e '.[dev]'
 	bash deploy/serve/install.sh triton
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e client -e '.[dev]'
 	touch $@
 
 $(VENV)/tensorrt: $(VENV)/ready

