@@ -1,11 +1,13 @@
-"""Load of which every answer is checked, to the bit, against the published graphs run in this process."""
+"""Load of which every answer is checked against the published graphs run in this process: embeddings to the bit."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,8 +15,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_client import AlexNetClient, AlexNetError, InvalidImage, Retry
-from alexnet_client.contract import EMBEDDING, ENSEMBLE, MODELS, precision_model
+from alexnet_client import AlexNetClient, AlexNetError, InvalidImage, Prediction, Retry
+from alexnet_client.contract import EMBEDDING, ENSEMBLE, MODELS, PROBABILITIES, precision_model
 from alexnet_client.preprocess import decode
 from deploy.loadtest.photograph import WIDTH, photograph
 from export.artefacts import artefact
@@ -23,31 +25,63 @@ from export.runtimes.onnx import OnnxRuntime
 MODEL = precision_model("int8")
 #: Threads: half of them send files to the ensemble, half pixels to the network.
 THREADS = 4
+#: Of each thread.
+IMAGES = 16
+#: Of probabilities, which travel as text with six digits.
+CLOSE = 2e-6
 #: For an answer; one that takes longer counts as failed.
 TIMEOUT = 3.0
 
 
-class CheckedLoad:
-    """Threads that ask one after the other, each for an image of its own, while the ``with`` block runs."""
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What one release answers for one image."""
 
-    def __init__(self, url: str, repository: Path, bad_every: int = 0) -> None:
+    #: By label.
+    probabilities: dict[str, float]
+    embedding: NDArray[np.float32]
+
+    def is_met_by(self, predictions: Sequence[Prediction], embedding: NDArray[np.float32]) -> bool:
+        """Whether this is that answer, with each label where it belongs."""
+        got = {each.label: each.probability for each in predictions}
+        return (
+            got.keys() == self.probabilities.keys()
+            and all(abs(got[label] - self.probabilities[label]) <= CLOSE for label in got)
+            and np.array_equal(embedding, self.embedding)
+        )
+
+
+def _answers(release: Path, pixels: Sequence[NDArray[np.uint8]]) -> list[Right]:
+    """Of INT8's graph and labels, one image at a time."""
+    (version,) = (release / MODEL).glob("[0-9]*")
+    runtime = OnnxRuntime(version / artefact.MODEL_FILE)
+    labels = (release / MODEL / artefact.LABELS_FILE).read_text().splitlines()
+    outputs = [runtime.run(each[None], [PROBABILITIES.name, EMBEDDING.name]) for each in pixels]
+    return [
+        Right(dict(zip(labels, map(float, each[PROBABILITIES.name][0]), strict=True)), each[EMBEDDING.name])
+        for each in outputs
+    ]
+
+
+class CheckedLoad:
+    """Threads that ask one after the other, each for images of its own, while the ``with`` block runs."""
+
+    def __init__(self, url: str, releases: Sequence[Path], bad_every: int = 0) -> None:
         """Find out what is right.
 
         Args:
-            repository: published, with INT8 from an ONNX graph behind the ensemble.
+            releases: that may be live, each with INT8 from an ONNX graph behind the ensemble. An answer is one of
+                theirs, as a whole.
             bad_every: every so many questions an image that has to be refused; 0 for never.
         """
         self._url = url
         self._bad_every = bad_every
-        (version,) = (repository / MODEL).glob("[0-9]*")
-        runtime = OnnxRuntime(version / artefact.MODEL_FILE)
-        #: Of each thread: model, image, the embedding that is right.
-        self._questions: list[tuple[str, bytes | NDArray[np.uint8], NDArray[np.float32]]] = []
-        for number in range(THREADS):
-            file, model = photograph(WIDTH - 50 * number), (ENSEMBLE, MODEL)[number % 2]
-            pixels = decode(file)
-            right = runtime.run(pixels[None], [EMBEDDING.name])[EMBEDDING.name]
-            self._questions.append((model, file if MODELS[model].takes_files else pixels, right))
+        files = [photograph(WIDTH - 2 * number) for number in range(THREADS * IMAGES)]
+        pixels = [decode(file) for file in files]
+        #: Of each image, by release.
+        self._right = list(zip(*(_answers(release, pixels) for release in releases), strict=True))
+        self._files, self._pixels = files, pixels
+        self._classes = len(self._right[0][0].probabilities)
         self._threads: list[threading.Thread] = []
         self._done = threading.Event()
         self._lock = threading.Lock()
@@ -92,17 +126,21 @@ class CheckedLoad:
             thread.join()
 
     def _ask(self, number: int) -> None:
-        model, image, right = self._questions[number]
+        model = (ENSEMBLE, MODEL)[number % 2]
+        images: Sequence[bytes | NDArray[np.uint8]] = self._files if MODELS[model].takes_files else self._pixels
         with AlexNetClient(self._url, model, TIMEOUT, retry=Retry(attempts=1)) as client:
             for turn in itertools.count(1):
                 if self._done.is_set():
                     return
-                asked = time.monotonic()
+                place = number * IMAGES + turn % IMAGES
+                image, asked = images[place], time.monotonic()
                 try:
                     if self._bad_every and turn % self._bad_every == 0 and isinstance(image, bytes):
                         self._ask_for_bad(client, image)
                         continue
-                    self._count(number, asked, client.embed(image), right)
+                    (predictions,), embedding = client.classify_and_embed([image], self._classes)
+                    right = any(each.is_met_by(predictions, embedding) for each in self._right[place])
+                    self._count(number, asked, right)
                 except AlexNetError as error:
                     with self._lock:
                         self.failed += 1
@@ -116,10 +154,10 @@ class CheckedLoad:
             with self._lock:
                 self.wrong += 1  # half a file has no answer
 
-    def _count(self, number: int, asked: float, got: NDArray[np.float32], right: NDArray[np.float32]) -> None:
+    def _count(self, number: int, asked: float, right: bool) -> None:
         with self._lock:
             now = time.monotonic()
             self.answered += 1
-            self.wrong += not np.array_equal(got, right)
+            self.wrong += not right
             self._longest = max(self._longest, now - self._had[number])
             self._asked[number], self._had[number] = asked, now

@@ -25,7 +25,7 @@ from deploy.loadtest.arrivals import arrivals, steady
 from deploy.loadtest.checked import MODEL, CheckedLoad
 from deploy.loadtest.hostile import hurrying, large_image, request, sending, trickling
 from deploy.loadtest.open_loop import offer
-from deploy.loadtest.releases import copy_twice
+from deploy.loadtest.releases import copy_twice, make_another
 from deploy.loadtest.witness import Witness
 from deploy.loadtest.workload import workload
 from deploy.serve import processes
@@ -123,6 +123,8 @@ class Fault:
     do: Callable[[Scene], object]
     #: No request fails.
     unnoticed: bool = False
+    #: The server is full, which is not dead: the probe has nothing to tell.
+    full: bool = False
 
 
 def publish_twice(scene: Scene) -> None:
@@ -186,7 +188,7 @@ FAULTS = (
     Fault("192 requests that do not end, 5 s", 3, begin_and_not_end, unnoticed=True),
     Fault("deadlines of 1 ms, 300 a second, 5 s", 3, hurry, unnoticed=True),
     Fault("images of 49 megapixels, 5 s", 3, send_large_images, unnoticed=True),
-    Fault("3000 requests a second, 5 s", 3, send_ten_times_too_many),
+    Fault("3000 requests a second, 5 s", 3, send_ten_times_too_many, full=True),
 )
 
 
@@ -201,17 +203,20 @@ class Outcome:
     wrong: int = 0
     #: Seconds until the probe said "not ready"; 0 if all was over before.
     told: float = 0.0
+    #: Rounds of which it never told, though somebody was without an answer for longer than it may take.
+    untold: int = 0
 
     @property
     def kept(self) -> bool:
         """Whether the promise was kept."""
         in_time = self.longest <= self.fault.promise and self.told <= TOLD
-        return not self.wrong and in_time and not (self.fault.unnoticed and (self.failed or self.told))
+        told = not (self.told if self.fault.unnoticed else self.untold)
+        return not self.wrong and in_time and told and not (self.fault.unnoticed and self.failed)
 
     def as_row(self) -> str:
         """A row of a Markdown table."""
         promise = f"{self.fault.promise:g} s" + (", no request fails" if self.fault.unnoticed else "")
-        told = f"{self.told:.1f} s" if self.told else ""
+        told = "never" if self.untold else f"{self.told:.1f} s" if self.told else ""
         seen = f"{self.longest:.1f} s | {told} | {self.failed} of {self.failed + self.answered} | {self.wrong}"
         return f"| {self.fault.name} | {promise} | {seen} |"
 
@@ -242,7 +247,9 @@ def try_fault(scene: Scene, outcome: Outcome) -> None:
     outcome.failed += load.failed
     outcome.answered += load.answered
     outcome.wrong += load.wrong
-    outcome.told = max(outcome.told, scene.witness.told_after(begin) or 0.0)
+    told = scene.witness.told_after(begin)
+    outcome.told = max(outcome.told, told or 0.0)
+    outcome.untold += told is None and load.longest > TOLD and not outcome.fault.full
 
 
 def sound(scene: Scene, since: float) -> bool:
@@ -261,10 +268,11 @@ def campaign(repository: Path, rounds: int, faults: Sequence[Fault] = FAULTS) ->
     """
     outcomes = [Outcome(fault) for fault in faults]
     with tempfile.TemporaryDirectory() as name, tqdm(total=rounds * len(faults), unit="fault", file=sys.stderr) as bar:
-        copy, _ = copy_twice(repository, Path(name))
+        copy, both = copy_twice(repository, Path(name))
+        make_another(both[1])
         with (
             LocalServer(copy, use_free_ports=True, work=Path(name) / "work") as server,
-            CheckedLoad(server.grpc_url, copy) as load,
+            CheckedLoad(server.grpc_url, both) as load,
             Witness(server.grpc_url) as witness,
         ):
             for _ in range(rounds):

@@ -20,7 +20,7 @@ import psutil
 from tqdm import tqdm
 
 from deploy.loadtest.checked import CheckedLoad
-from deploy.loadtest.releases import copy_twice
+from deploy.loadtest.releases import copy_twice, make_another
 from deploy.serve.installation import ROOT
 from deploy.serve.process import ServerError
 from deploy.serve.processes import PREFIX, SHARED_MEMORY
@@ -96,7 +96,8 @@ def soak(repository: Path, minutes: float, releases: int) -> Soak:
     """
     with tempfile.TemporaryDirectory() as name:
         copy, both = copy_twice(repository, Path(name))
-        with _served(copy, Path(name)) as (process, url), CheckedLoad(url, copy, bad_every=BAD_EVERY) as load:
+        make_another(both[1])
+        with _served(copy, Path(name)) as (process, url), CheckedLoad(url, both, bad_every=BAD_EVERY) as load:
             samples = _watch(process, Path(name) / "work", minutes * 60, releases, copy, both)
             return Soak(samples, releases, load.answered, load.failed, load.wrong, dict(load.said))
 

@@ -1,7 +1,7 @@
 -- Refuses a request that would have Triton fail the requests of others, before it reaches Triton.
 --
--- With a batch dimension of 0 or 2^62 among good requests, Triton 24.10 fails the whole dynamic batch. A shape of
--- thousands of dimensions, or a name of megabytes, comes back in an error's message, which no HTTP/2 peer takes. So this
+-- With a batch dimension of 0 or 2^62 among good requests, or a file shorter than its length says, Triton 24.10 fails the
+-- whole dynamic batch. A shape of thousands of dimensions, or a name of megabytes, comes back in an error's message, which no HTTP/2 peer takes. So this
 -- walks through the request's fields (KServe v2, grpc_predict_v2.proto), over pixels and files without reading them.
 
 local MOST_IMAGES = $most_images
@@ -13,7 +13,7 @@ local MOST_BYTES = 1024
 local WINDOW = 4096
 -- Of ModelInferRequest, and of its inputs.
 local INPUTS, OUTPUTS, RAW_INPUT_CONTENTS = 5, 6, 7
-local SHAPE, CONTENTS = 3, 5
+local DATATYPE, SHAPE, CONTENTS = 2, 3, 5
 -- Of an output, of the parameter that asks for its classes, and of what that says.
 local PARAMETERS, VALUE, INT64 = 2, 2, 2
 -- Triton counts in 32 bits, and answers none where they overflow.
@@ -84,11 +84,12 @@ local function check(body)
     end
   end
 
+  -- Datatype, and number of elements.
   local function input(position, ending)
-    local dimensions = 0
+    local datatype, dimensions, elements = "", 0, 1
 
     local function dimension(value)
-      dimensions = dimensions + 1
+      dimensions, elements = dimensions + 1, elements * value
       if dimensions > MOST_DIMENSIONS then
         error(string.format("the request has a shape of more than %d dimensions", MOST_DIMENSIONS), 0)
       end
@@ -109,8 +110,35 @@ local function check(body)
         dimension((number(from)))
       elseif field ~= CONTENTS then
         small(from, to)
+        if field == DATATYPE and to > from then
+          datatype = body:getBytes(from, to - from)
+        end
       end
     end)
+    return {datatype, elements}
+  end
+
+  -- As Triton has BYTES: each after four bytes with its length, the smallest first.
+  local function files(position, ending, count)
+    if count > MOST_IMAGES then
+      error(string.format("the request has a shape of %.0f files: want %d at most", count, MOST_IMAGES), 0)
+    end
+    for _ = 1, count do
+      if ending - position < 4 then
+        error("the request has fewer files than its shape says", 0)
+      end
+      local length = 0
+      for place = 3, 0, -1 do
+        length = length * 256 + byte(position + place)
+      end
+      position = position + 4 + length
+      if position > ending then
+        error("the request has a file that is shorter than its length says", 0)
+      end
+    end
+    if position < ending then
+      error("the request has more files than its shape says", 0)
+    end
   end
 
   local function output(position, ending)
@@ -133,16 +161,24 @@ local function check(body)
   if byte(0) ~= 0 then
     error("the request is compressed, which is not taken: image files are compressed already", 0)
   end
+  local inputs, raw = {}, {}
   fields(PREFIX, size, function(field, kind, from, to)
     if field == INPUTS and kind == LENGTH then
-      input(from, to)
-    elseif field ~= RAW_INPUT_CONTENTS then
+      inputs[#inputs + 1] = input(from, to)
+    elseif field == RAW_INPUT_CONTENTS then
+      raw[#raw + 1] = {from, to}
+    else
       small(from, to)
       if field == OUTPUTS and kind == LENGTH then
         output(from, to)
       end
     end
   end)
+  for place, each in ipairs(inputs) do
+    if each[1] == "BYTES" and raw[place] ~= nil then
+      files(raw[place][1], raw[place][2], each[2])
+    end
+  end
 end
 
 -- Of any other call: it has a name or two in it.

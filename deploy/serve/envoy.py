@@ -57,6 +57,11 @@ MENDING = "mending.percent"
 CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH, infer=INFER)
 #: What TLS agrees on with a caller of KServe's HTTP.
 HTTP_1 = "http/1.1"
+#: KServe's calls by HTTP, which are gRPC's above. Triton's lock on the others has a key that HTTP/1 can carry.
+HTTP_CALLS = (
+    r"/v2(/health/(live|ready)|/repository/index)?",
+    r"/v2/models/[^/]+(/versions/[0-9]+)?(/(ready|infer|config|stats))?",
+)
 _TYPE = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPE}.extensions.filters.http"
 
@@ -91,7 +96,8 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
     if http_too:
         http_routes = [
             _while_mending({"path": "/v2/health/ready"}),
-            {"match": {"prefix": "/v2"}, "route": _route("http", work=True)},
+            *({"match": {"safe_regex": {"regex": call}}, "route": _route("http", work=True)} for call in HTTP_CALLS),
+            {"match": {"prefix": "/"}, "direct_response": {"status": 403}},
         ]
         listeners.append(
             _listener("http", ports, "HTTP1", http_routes, tls.transport_socket(folder, HTTP_1) if tls else None)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deploy.serve.times import Times
 from export.proof.compare import compare
 from export.runtimes.onnx import OnnxRuntime
 from tests.conftest import Built
+from tests.waiting import PATIENCE
 from training import checkpoint
 from training.data.open import open_split
 from training.predictions import predict
@@ -210,6 +212,33 @@ def test_nor_has_it_for_the_servers_own_user(server: LocalServer, call) -> None:
         pytest.raises(InferenceServerException, match="restricted|not allowed"),
     ):
         call(client)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/systemsharedmemory/status",
+        "/v2/systemsharedmemory/region/x/register",
+        "/v2/cudasharedmemory/status",
+        "/v2/logging",
+        "/v2/trace/setting",
+        "/v2/models/alexnet/trace/setting",
+        "/v2/models/alexnet/versions/1/trace/setting",
+        "/v2/repository/models/alexnet/load",
+        "/v2/models/alexnet/generate",
+    ],
+)
+@pytest.mark.parametrize("body", [None, b"{}"], ids=["get", "post"])
+def test_nor_has_it_by_http_with_the_key_to_tritons_lock(server: LocalServer, path: str, body: bytes | None) -> None:
+    request = urllib.request.Request(f"http://{server.http_url}{path}", body, {"Nobody": "in"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=PATIENCE)
+
+
+def test_what_clients_may_ask_by_http_they_may(server: LocalServer) -> None:
+    for path in ("", "/health/live", "/health/ready", "/models/alexnet", "/models/stats", "/models/alexnet/config"):
+        with urllib.request.urlopen(f"http://{server.http_url}/v2{path}", timeout=PATIENCE) as answer:
+            assert answer.status == 200, path
 
 
 def test_another_user_gets_neither_at_the_sockets_nor_at_clients_pixels(server: LocalServer) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy.loadtest import faults
+from deploy.loadtest import faults, witness
 from deploy.loadtest.__main__ import main
 from deploy.loadtest.checked import THREADS, CheckedLoad
 from deploy.loadtest.faults import Fault, Outcome, campaign
+from deploy.loadtest.releases import copy_twice, make_another
 from deploy.serve.server import LocalServer
+from export.artefacts.manifest import hashes, read
+from export.publish import switch
 from tests.waiting import wait_until
 
 
@@ -32,17 +37,42 @@ def test_a_promise_that_is_broken_is_said_so() -> None:
     kept, late, failed, wrong = (Outcome(fault, *seen) for seen in ((9, 0), (11, 0), (1, 1), (1, 0, 5, 1)))
     told, told_late, told_lies = Outcome(noticed, told=2.0), Outcome(noticed, told=4.0), Outcome(fault, told=1.0)
     assert [each.kept for each in (kept, late, failed, wrong)] == [True, False, False, False]
-    assert [each.kept for each in (told, told_late, told_lies)] == [True, False, False]
+    never = Outcome(noticed, longest=9, untold=1)
+    assert [each.kept for each in (told, told_late, told_lies, never)] == [True, False, False, False]
     assert faults.as_table([kept, wrong]).splitlines()[-1] == "NOT KEPT: an earthquake"
 
 
-def test_wrong_answers_are_counted(int8_repository: Path, tmp_path: Path) -> None:
-    with LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work") as server:
-        load = CheckedLoad(server.grpc_url, int8_repository)
-        load._questions[0][2][:] += 1  # as if the server were wrong
-        with load:
-            wait_until(lambda: load.all_answered_since(load.started), "an answer for each")
-    assert load.wrong > 0
+def test_a_probe_that_never_tells_is_seen(int8_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness, "check", lambda *_: None)  # whatever happens, it is ready
+    tried = {fault.name: fault for fault in faults.FAULTS}
+    (outcome,) = campaign(int8_repository, 1, [tried["SIGKILL of tritonserver"]])
+    assert outcome.longest > faults.TOLD
+    assert not outcome.kept
+    assert "| never |" in outcome.as_row()
+
+
+@pytest.mark.parametrize("spoiled", ["nothing", "labels", "graph"])
+def test_answers_that_are_of_two_releases_are_counted_as_wrong(
+    int8_repository: Path, tmp_path: Path, spoiled: str
+) -> None:
+    """The graph of one with the labels of the other, and a manifest that says so."""
+    link, (one, other) = copy_twice(int8_repository, tmp_path)
+    make_another(other)
+    served, labels = {"nothing": (one, one), "labels": (one, other), "graph": (other, one)}[spoiled]
+    mixed = tmp_path / "mixed"
+    shutil.copytree(served, mixed)
+    for file in labels.glob("*/labels.txt"):
+        shutil.copy(file, mixed / file.relative_to(labels))
+    for file in mixed.glob("*/*/manifest.json"):
+        record = read(file.parent)
+        replace(record, files=hashes(file.parents[1], record.files)).write(file.parent)
+    switch(link, mixed)
+    with (
+        LocalServer(link, use_free_ports=True, work=tmp_path / "work") as server,
+        CheckedLoad(server.grpc_url, [one, other]) as load,
+    ):
+        wait_until(lambda: load.all_answered_since(load.started), "an answer for each")
+    assert (load.wrong > 0) == (spoiled != "nothing")
     assert load.failed == 0
 
 

@@ -174,7 +174,25 @@ def classes(count: int) -> bytes:
     return message.SerializeToString()
 
 
+def files(raw: bytes, shape: Sequence[int] = (1, 1)) -> bytes:
+    message = service_pb2.ModelInferRequest(model_name="alexnet")
+    message.inputs.add(name="encoded", datatype="BYTES", shape=shape)
+    message.raw_input_contents.append(raw)
+    return message.SerializeToString()
+
+
+def last_first() -> bytes:
+    """The files before the tensor that says what they are."""
+    message = service_pb2.ModelInferRequest.FromString(files(b"\x03\0\0\0abc"))
+    raw = service_pb2.ModelInferRequest(raw_input_contents=message.raw_input_contents).SerializeToString()
+    del message.raw_input_contents[:]
+    return raw + message.SerializeToString()
+
+
 ACCEPTED = {
+    "a file": files(b"\x03\0\0\0abc"),
+    "three files": files(b"\x03\0\0\0abc\0\0\0\0\0\x01\0\0" + bytes(256), (3, 1)),
+    "the file first": last_first(),
     "classes": classes(2**31 - 1),
     "128": request((128, 224, 224, 3), bytes(128 * 1000)),
     "pixels first": b"\x3a\x90\x4e" + bytes(10_000) + request(),
@@ -182,6 +200,13 @@ ACCEPTED = {
     "parameters": request(id="7", model_version="1"),
 }
 REFUSED = {
+    "a short file": (files(b"\xff\0\0\0abc"), "a file that is shorter than its length says"),
+    "a file of 4 GiB": (files(b"\xff\xff\xff\xffabc"), "a file that is shorter than its length says"),
+    "a short file, first": (last_first().replace(b"\x03\0\0\0abc", b"\x04\0\0\0abc"), "shorter than its length says"),
+    "no file": (files(b""), "fewer files than its shape says"),
+    "half a length": (files(b"\x03\0\0\0abc\0\0", (2, 1)), "fewer files than its shape says"),
+    "one file more": (files(b"\x03\0\0\0abc\0\0\0\0"), "more files than its shape says"),
+    "millions of files": (files(bytes(4_000_000), (1, 1_000_000)), "a shape of 1000000 files: want 128 at most"),
     "none": (request((0, 224, 224, 3)), "first dimension of 0: want 1 to 128 images"),
     "129": (request((129, 224, 224, 3)), "first dimension of 129"),
     "2^62": (request((2**62, 224, 224, 3)), "first dimension of 4611686018427387904"),
