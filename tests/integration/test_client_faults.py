@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +35,13 @@ from alexnet_client import (
     Unavailable,
     _request,
 )
+from alexnet_client._images import as_file
 from alexnet_client.contract import IMAGE, MAX_REQUEST_BYTES
 from deploy.serve.probe import NotReady, check
 from deploy.serve.server import LocalServer
 from deploy.serve.tls import ServerTLS, TLSError
 from tests.certificates import Certificates
-from tests.conftest import ROOT, Built
+from tests.conftest import ROOT, Built, environment
 from tests.waiting import PATIENCE, wait_until
 from training.data.open import open_split
 
@@ -252,6 +255,29 @@ def test_the_servers_certificate_is_looked_at_and_may_be_renewed(int8_repository
         with pytest.raises(NotReady):
             check(server.grpc_url, 1)
         np.testing.assert_array_equal(client.embed(PICTURES[0]), vector)
+
+
+def test_the_readmes_way_to_try_it(int8_repository: Path, tmp_path: Path) -> None:
+    """Its five commands, but for the ports and what is served and asked."""
+    page = (ROOT / "client" / "README.md").read_text()
+    (block,) = re.findall(r"^```sh\n(mkdir -p build/tls .*?)^```", page, re.MULTILINE | re.DOTALL)
+    make, serve, export, *ask = (line.partition("  #")[0] for line in block.splitlines())
+    image = tmp_path / "build" / "demo" / "samples" / "one.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(as_file(PICTURES[0]))
+    env = environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run = partial(subprocess.run, cwd=tmp_path, env=env, shell=True, capture_output=True, text=True, check=True)
+    run(make)
+    serve += f" --free-ports --repository {int8_repository} --work {tmp_path / 'work'}"
+    with subprocess.Popen(shlex.split(serve), cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = next(line.split()[1] for line in server.stdout if line.strip().startswith("gRPC"))
+            for command in ask:
+                done = run(f"{export}; {command} --url {url}")
+                assert done.stdout
+                assert not done.stderr
+        finally:
+            server.terminate()
 
 
 def test_a_certificate_that_cannot_be_used_is_said_at_once(int8_repository: Path, tmp_path: Path) -> None:
