@@ -10,9 +10,11 @@ from typing import Any
 
 from alexnet_client.command import run
 from alexnet_client.contract import PRECISIONS
+from export import remedy
 from export.engines.provider import PROVIDERS
 from export.graphs.calibration import METHODS
 from export.graphs.int8_onnx import SCHEMES
+from export.proof.limits import CALIBRATION_IMAGES, FEWEST_CALIBRATION_IMAGES
 from export.proof.proof import Proof
 from export.publish import KEPT
 
@@ -55,7 +57,12 @@ def parser() -> argparse.ArgumentParser:
         "fp8", parents=[data, output], help="the FP32 artefact in FP8 (E4M3), for GPUs from Ada on"
     )
     for quantised in (int8, fp8):
-        quantised.add_argument("--images", type=int, default=512, help="calibration images, at least 500 (%(default)s)")
+        quantised.add_argument(
+            "--images",
+            type=int,
+            default=CALIBRATION_IMAGES,
+            help=f"calibration images, or all there are; at least {FEWEST_CALIBRATION_IMAGES} (%(default)s)",
+        )
     kept = _option("--predictions", BUILD / "predictions", "where outputs are kept")
     verify = commands.add_parser("verify", parents=[checkpoint, data, output, kept], help="prove artefacts")
     verify.add_argument("artefacts", nargs="+", help="fp32, fp16, int8-cpu, int8-tensorrt, fp16-sm89...")
@@ -67,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", parents=[output, repository], help="publish proved artefacts")
     publish.add_argument("artefacts", nargs="*", help="which; by default those of the target")
     publish.add_argument(
-        "--target", choices=("cpu", "gpu"), default="cpu", help="cpu: fp32 int8-cpu; gpu: all engines there are (cpu)"
+        "--target",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="cpu: fp32, and what answers (int8-cpu); gpu: all engines there are (cpu)",
     )
     publish.add_argument("--fallback", action="store_true", help="with engines, the graphs that serve where none fits")
     publish.add_argument(
@@ -151,14 +161,16 @@ def _run(options: argparse.Namespace) -> int:
         record = build_fp8(options.data, options.output, options.images)
     else:
         record = build_float(options.checkpoint, options.output, options.command)
-    print(f"{record.model}: {record.proof}")
+    calibration = record.recipe.calibration if record.recipe else None
+    on = f"calibrated on {calibration.images:,} images; " if calibration else ""
+    print(f"{record.model}: {on}{record.proof}")
     return 0
 
 
 def _of_target(options: argparse.Namespace) -> list[str]:
     """The artefacts that a target publishes."""
     if options.target == "cpu":
-        return ["fp32", "int8-cpu"]
+        return list(dict.fromkeys([remedy.ON_CPU["fp32"], remedy.ON_CPU[options.precision]]))
     from export.release import engines_in  # noqa: PLC0415
 
     return engines_in(options.output, with_graphs=options.fallback)
@@ -171,9 +183,16 @@ def _verify(options: argparse.Namespace) -> int:
     images = open_split(options.data, "test")
     failed = 0
     for name in options.artefacts:
-        proof = verify(options.output / name, options.checkpoint, images, options.predictions).proof
+        record = verify(options.output / name, options.checkpoint, images, options.predictions)
+        proof = record.proof
         print(f"{name}: {_sentence(proof)}{proof}")
-        failed += proof.verdict == "failed"
+        for check in proof.checks:
+            print(f"  {check}")
+        if proof.verdict == "failed":
+            failed += 1
+            print("  what to do next, any of these:")
+            for each in remedy.of_failed(record, options.data):
+                print(f"  - {each}")
     return 1 if failed else 0
 
 

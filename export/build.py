@@ -16,13 +16,12 @@ from export.artefacts.manifest import Calibration, Recipe
 from export.graphs import fp8_onnx
 from export.graphs.float_onnx import OPSET, write_onnx
 from export.graphs.int8_onnx import SCHEMES, quantize
+from export.proof.limits import CALIBRATION_IMAGES, FEWEST_CALIBRATION_IMAGES
 from training.checkpoint import load
 from training.data.batches import batches
 from training.data.image_set import DataError
 from training.data.open import open_split
 
-CALIBRATION_IMAGES = 512
-MINIMUM_CALIBRATION = 500
 CALIBRATION_BATCH = 32
 TOOLS = ("torch", "onnx", "onnxscript")
 
@@ -56,12 +55,12 @@ def build_float(checkpoint: Path, output: Path, precision: str) -> manifest.Mani
 def build_int8(
     data: Path, output: Path, scheme: str, images: int = CALIBRATION_IMAGES, method: str | None = None
 ) -> manifest.Manifest:
-    """Write ``output/int8-<scheme>`` from ``output/fp32``, calibrated on ``images`` training images.
+    """Write ``output/int8-<scheme>`` from ``output/fp32``, calibrated on ``images`` training images, or all there are.
 
     With another ``method`` than the scheme's own, the folder is named after it as well.
 
     Raises:
-        training.data.image_set.DataError: too few calibration images, or a training split without enough.
+        training.data.image_set.DataError: too few calibration images.
         manifest.ManifestError: ``output/fp32`` is missing or changed.
         FileError: a file could not be written; what was there stays.
     """
@@ -72,7 +71,7 @@ def build_int8(
 
 
 def build_fp8(data: Path, output: Path, images: int = CALIBRATION_IMAGES) -> manifest.Manifest:
-    """Write ``output/fp8`` from ``output/fp32``, calibrated on ``images`` training images.
+    """Write ``output/fp8`` from ``output/fp32``, calibrated on ``images`` training images, or all there are.
 
     Raises:
         training.data.image_set.DataError: as of :func:`build_int8`.
@@ -106,11 +105,13 @@ def _build_quantised(
     parent = output / folder_name("fp32")
     fp32 = artefact.read(parent)
     split = open_split(data, "train")
-    if not MINIMUM_CALIBRATION <= images <= len(split):
+    taken = min(images, len(split))
+    if taken < FEWEST_CALIBRATION_IMAGES:
         raise DataError(
-            f"got {images} calibration images: want at least {MINIMUM_CALIBRATION}, and {data} has {len(split)}"
+            f"got {taken} calibration images ({data} has {len(split)}, --images is {images}): want at least "
+            f"{FEWEST_CALIBRATION_IMAGES}, or FP32 alone: `python -m export publish --precision fp32`"
         )
-    chosen = np.linspace(0, len(split) - 1, images).astype(int)
+    chosen = np.linspace(0, len(split) - 1, taken).astype(int)
     digest = hashlib.sha256()
 
     def pixels() -> Iterator[NDArray[np.uint8]]:
@@ -124,7 +125,7 @@ def _build_quantised(
         return draft.seal(
             replace(
                 wanted.recipe,
-                calibration=Calibration(wanted.method, images, split.sha256, digest.hexdigest()),
+                calibration=Calibration(wanted.method, taken, split.sha256, digest.hexdigest()),
             ),
             checkpoint=fp32.checkpoint,
             parent=fp32.files[artefact.MODEL_FILE],

@@ -17,9 +17,11 @@ from pathlib import Path
 from alexnet_client.contract import ENSEMBLE, precision_model
 from alexnet_client.errors import AlexNetError
 from alexnet_client.files import file_errors, sync
+from export import remedy
 from export.artefacts import artefact, manifest
 from export.artefacts.manifest import Manifest
 from export.proof.lineage import check_ancestors, stale
+from export.proof.proof import Verdict
 from export.release import SOURCE, Member, stage
 
 #: Releases that stay: the live one, the new one, and others that may be pinned somewhere.
@@ -60,13 +62,16 @@ def publish(
         the release's number; that of the live one or the newest when it holds exactly this already.
 
     Raises:
-        manifest.ManifestError: an artefact is missing or changed.
-        PublishError: an artefact has no passing verdict, they do not belong together, ``repository`` is a real
-            folder, or too few are to be kept.
+        manifest.ManifestError: an artefact was changed.
+        PublishError: an artefact is missing or has no passing verdict, they do not belong together, ``repository`` is a
+            real folder, or too few are to be kept.
         FileError: the disk is full, say; the old release is still there and whole.
     """
     if keep < FEWEST:
         raise PublishError(f"got {keep} releases to keep: want {FEWEST} or more, the live one and the new one")
+    for folder in folders:
+        if not (folder / manifest.FILE_NAME).exists():
+            raise PublishError(f"{folder / manifest.FILE_NAME} is missing: {remedy.of_missing(folder.name, precision)}")
     models = _models([(folder, artefact.read(folder)) for folder in folders], precision, accepted)
     _check_lineage([member for members in models.values() for member in members], near)
     if repository.exists() and not repository.is_symlink():
@@ -129,6 +134,8 @@ def _check_verdict(folder: Path, record: Manifest, accepted: str) -> None:
             )
         return
     refusal = f"{folder} may not be published, its verdict is «{record.proof}»"
+    if record.proof.verdict is Verdict.FAILED:
+        raise PublishError(f"{refusal}: `python -m export verify {folder.name}` says what to do next")
     if not record.proof.lacks_device:
         raise PublishError(refusal)
     if not accepted.strip():

@@ -59,6 +59,7 @@ ORDER = (
     "test_image.py",
     "test_engines.py",
     "test_public_weights.py",
+    "test_own_pictures.py",
     "test_resume.py",
     "test_bench.py",
     "...",

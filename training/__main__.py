@@ -16,13 +16,15 @@ Make AlexNet's weights.
 
   python -m training fetch fashion-mnist             the data set, checked by its SHA-256
   python -m training train --recipe demo             recipe + data -> build/checkpoint; run again to go on
+  python -m training train --recipe transfer --data pets
+                                                     your own pictures, pets/<class>/*.jpg; sizes follow them
   python -m training evaluate                        top-1, top-5, per class, confusion matrix on the test split
   python -m training bench --data /data/imagenet     how fast images are read, and how many cores a GPU would want
   python -m training import --weights alexnet.pth --labels imagenet
                                                      public weights in torchvision's format -> checkpoint, no training
 
 Many devices: torchrun --nproc-per-node 8 -m training train --recipe imagenet --data /data/imagenet
-Recipes are the files in training/recipes; --recipe takes a path too.
+Recipes are the files in training/recipes; --recipe takes a path too. training/README.md has their keys.
 """
 
 
@@ -96,14 +98,18 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from training import recipe, train  # noqa: PLC0415
-    from training.data.open import open_labelled  # noqa: PLC0415
+    from training.data.open import count_labelled, open_labelled  # noqa: PLC0415
     from training.fit.distributed import group  # noqa: PLC0415
 
-    chosen = recipe.load(options.recipe)
-    if options.seed is not None:
-        chosen = replace(chosen, seed=options.seed)
+    def chosen(images: int) -> recipe.Recipe:
+        found = recipe.load(options.recipe, images)
+        return found if options.seed is None else replace(found, seed=options.seed)
+
     with group() as here:
-        train.train(chosen, open_labelled(options.data, "train"), options.output, here, options.workers)
+        files = count_labelled(options.data, "train")
+        train.check(chosen(files), files, f"{options.data.name}/train", here.size)
+        images = open_labelled(options.data, "train")
+        train.train(chosen(len(images)), images, options.output, here, options.workers)
         if here.first:
             print(f"checkpoint in {options.output}, curve in {options.output / train.CURVE_FILE}")
     return 0
@@ -139,7 +145,8 @@ def _bench(options: argparse.Namespace) -> int:
     from training.fit.distributed import group  # noqa: PLC0415
     from training.fit.run import Run  # noqa: PLC0415
 
-    images, chosen = open_labelled(options.data, "train"), recipe.load(options.recipe)
+    images = open_labelled(options.data, "train")
+    chosen = recipe.load(options.recipe, len(images))
     with group() as here:
         readings = [
             bench.measure(images, Run(chosen, here, options.data, options.data, workers), options.images)

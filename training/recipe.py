@@ -1,8 +1,8 @@
-"""The recipe: every number of a training run, in one small TOML file."""
+"""The recipe: every number of a training run, in one small TOML file; `training/README.md` has its keys."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -10,6 +10,7 @@ import tomllib
 import torch
 
 from alexnet_client.errors import AlexNetError
+from training import sizes
 from training.model import VARIANTS
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -53,24 +54,27 @@ class Recipe:
         """Check the values.
 
         Raises:
-            RecipeError: one is out of its range.
+            RecipeError: some are out of their range; names all of them.
         """
+        problems = []
         for name, allowed in (("variant", VARIANTS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
-                raise RecipeError(f"{name} is {getattr(self, name)!r}: want one of {', '.join(allowed)}")
+                problems.append(f"{name} is {getattr(self, name)!r}: want one of {', '.join(allowed)}")
         for name in ("epochs", "batch_size", "images", "validation", "components", "seed"):
             least = int(name in ("epochs", "batch_size"))
             if getattr(self, name) < least:
-                raise RecipeError(f"{name} is {getattr(self, name)}: want at least {least}")
+                problems.append(f"{name} is {getattr(self, name)}: want at least {least}")
         for name in ("dropout", "momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise RecipeError(f"{name} is {getattr(self, name)}: want at least 0 and less than 1")
+                problems.append(f"{name} is {getattr(self, name)}: want at least 0 and less than 1")
         if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf"):
-            raise RecipeError(f"lr is {self.lr}, weight_decay {self.weight_decay}: want lr > 0 and weight_decay >= 0")
+            problems.append(f"lr is {self.lr}, weight_decay {self.weight_decay}: want lr > 0 and weight_decay >= 0")
         if self.components and not self.freeze:
-            raise RecipeError("components needs freeze = true: features that move have no fixed components")
+            problems.append("components needs freeze = true: features that move have no fixed components")
         if self.augment and self.freeze:
-            raise RecipeError("augment needs freeze = false: cached features are of the images as they are")
+            problems.append("augment needs freeze = false: cached features are of the images as they are")
+        if problems:
+            raise RecipeError("; ".join(problems))
 
     def as_dict(self) -> dict[str, Any]:
         """The values by name."""
@@ -86,11 +90,15 @@ class Recipe:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def load(name: str) -> Recipe:
+def load(name: str, images: int | None = None) -> Recipe:
     """Load a recipe by the name of a file in ``training/recipes``, or by path.
 
+    Args:
+        images: how many the training split has; a size that is ``auto`` follows from it.
+
     Raises:
-        RecipeError: there is none, it is no TOML, a key is missing, unknown or of another type.
+        RecipeError: there is none, it is no TOML, keys are missing, unknown, of another type or out of their range;
+            names all of them.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
@@ -104,12 +112,19 @@ def load(name: str) -> Recipe:
     unknown, missing = values.keys() - wanted.keys(), wanted.keys() - values.keys()
     if unknown or missing:
         raise RecipeError(f"{path}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
-    for field in fields(Recipe):
-        kind = wanted[field.name]
-        value = float(values[field.name]) if kind is float and type(values[field.name]) is int else values[field.name]
-        if type(value) is not kind:
-            raise RecipeError(f"{path}: {field.name} is {value!r}: want a {kind.__name__}")
-        values[field.name] = value
+    problems = []
+    for key, kind in wanted.items():
+        if kind is float and type(values[key]) is int:
+            values[key] = float(values[key])
+        if type(values[key]) is not kind and not (values[key] == sizes.AUTO and key in sizes.KEYS):
+            problems.append(f"{key} is {values[key]!r}: want a {kind.__name__}")
+    if problems:
+        raise RecipeError(f"{path}: {'; '.join(problems)}")
+    automatic = [key for key in sizes.KEYS if values[key] == sizes.AUTO]
+    if automatic:
+        if images is None:
+            raise RecipeError(f"{path}: {', '.join(automatic)} follow the data: want the number of its images")
+        values = sizes.follow(values, images)
     try:
         return Recipe(**values)
     except RecipeError as error:

@@ -38,11 +38,12 @@ def train(recipe: Recipe, images: ImageSet, output: Path, group: Group, workers:
         workers: processes that decode images for this one; 0 for none, one a core by default.
 
     Raises:
-        TrainingError: the recipe asks for more images than there are, or training diverged.
+        TrainingError: the recipe does not fit the data, see :func:`check`, or training diverged.
         training.data.image_set.DataError: an image cannot be read any more.
         training.pretrained.WeightsError: the starting point cannot be had.
         alexnet_client.errors.FileError: a file could not be written.
     """
+    check(recipe, len(images), images.name, group.size)
     run = Run(recipe, group, output / STATE, output / METRICS_FILE, workers)
     if group.first:
         _prepare(run, images)
@@ -113,17 +114,38 @@ class _Logits(nn.Module):
         return logits
 
 
+def check(recipe: Recipe, images: int, name: str, processes: int = 1) -> None:
+    """Check that there are images enough for a recipe, before any of them is decoded.
+
+    Args:
+        images: how many the training split has.
+        name: of the split, for the error.
+
+    Raises:
+        TrainingError: there are not; names everything that the recipe wants otherwise.
+    """
+    problems = []
+    if recipe.images + recipe.validation > images or recipe.validation >= images:
+        wanted = f"{recipe.images:,}" if recipe.images else "some"
+        problems.append(f"it wants {wanted} training and {recipe.validation:,} validation images")
+    left = max(images - recipe.validation, 0) or images
+    training = min(recipe.images or left, left)
+    if recipe.components > min(training, PRINCIPAL_SAMPLE):
+        problems.append(
+            f"components is {recipe.components:,}: want no more than training images, nor than {PRINCIPAL_SAMPLE:,}"
+        )
+    if recipe.batch_size > training:
+        problems.append(f"batch_size is {recipe.batch_size:,}: want no more than training images")
+    if recipe.batch_size % processes:
+        problems.append(f"batch_size is {recipe.batch_size:,}: want a multiple of the {processes} processes")
+    if problems:
+        raise TrainingError(
+            f"{name} has {images:,} images, which the recipe does not fit: {'; '.join(problems)}. "
+            "`--recipe transfer` takes its sizes from the data; training/README.md has all keys"
+        )
+
+
 def _choose(recipe: Recipe, images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Training and validation images, by a permutation that depends on the seed alone."""
-    wanted = recipe.images + recipe.validation
-    if wanted > len(images) or recipe.validation >= len(images):
-        raise TrainingError(
-            f"the recipe wants {recipe.images:,} training and {recipe.validation:,} validation images, "
-            f"{images.name} has {len(images):,}"
-        )
     order = np.random.default_rng(recipe.seed).permutation(len(images))
-    rest = order[recipe.validation :][: recipe.images or None]
-    most = min(len(rest), PRINCIPAL_SAMPLE)
-    if recipe.components > most:
-        raise TrainingError(f"the recipe wants {recipe.components:,} components of {most:,} images: want fewer")
-    return rest, order[: recipe.validation]
+    return order[recipe.validation :][: recipe.images or None], order[: recipe.validation]

@@ -79,8 +79,10 @@ def file_errors(path: Path) -> Iterator[None]:
     except FileError:
         raise
     except OSError as error:
-        advice = ", free some or write elsewhere" if error.errno in NO_ROOM else ""
-        raise FileError(error.errno, f"{error.strerror or error}{advice}", str(error.filename or path)) from error
+        full = error.errno in NO_ROOM
+        advice = ", free some or write elsewhere" if full else ""
+        named = error.filename2 if full and error.filename2 else error.filename  # of a copy, the source is the first
+        raise FileError(error.errno, f"{error.strerror or error}{advice}", str(named or path)) from error
 
 
 def sync(path: Path) -> None:

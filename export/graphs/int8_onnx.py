@@ -93,7 +93,7 @@ def quantize(
     """Quantise the FP32 graph ``source`` into ``target``, atomically; the same inputs give the same bytes.
 
     Args:
-        batches: calibration images, ``uint8[N, 224, 224, 3]``, real training images and at least 500 in all.
+        batches: calibration images, ``uint8[N, 224, 224, 3]``, real training images.
         method: how they become ranges, of :data:`export.graphs.calibration.METHODS`; the scheme's own by default.
 
     Raises:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from export.artefacts.manifest import Manifest
 from export.proof.proof import Limits
 
+#: Images that calibration takes where there are as many.
+CALIBRATION_IMAGES = 512
+#: Fewer, one batch, tell too little of other images' ranges; whether more are enough, the proof shows.
+FEWEST_CALIBRATION_IMAGES = 32
+
 #: FP32 is held against PyTorch, the others against FP32.
 LIMITS = {
     "fp32": Limits(max_abs_dp=1e-5, agreement=99.9),

@@ -102,7 +102,7 @@ class Proof:
     limits: Limits | None = None
     #: None: not measured, the pictures have no labels.
     accuracy: Accuracy | None = None
-    #: What was shown of something that no numbers can be had of: a decoder, an ensemble.
+    #: What no figure shows: how a decoder or an ensemble was checked, that a graph was calibrated on few images.
     checks: tuple[str, ...] = ()
 
     @property

@@ -17,7 +17,7 @@ from export.artefacts.manifest import Manifest, ManifestError
 from export.engines.gpu import installed
 from export.proof import golden
 from export.proof.compare import FEW, check_checksum, compare
-from export.proof.limits import limits
+from export.proof.limits import CALIBRATION_IMAGES, limits
 from export.proof.lineage import check_ancestors, check_proved, is_literal
 from export.proof.proof import WITHOUT_DEVICE, Accuracy, Data, Proof, verdict_on
 from export.runtimes.onnx import OnnxRuntime
@@ -135,7 +135,15 @@ def _prove(record: Manifest, reference: Answers, candidate: Answers, images: Ima
         comparison=comparison,
         limits=kept,
         accuracy=accuracy,
+        checks=_checks(record),
     )
+
+
+def _checks(record: Manifest) -> tuple[str, ...]:
+    calibration = record.recipe.calibration if record.recipe else None
+    if calibration is None or calibration.images >= CALIBRATION_IMAGES:
+        return ()
+    return (f"calibrated on {calibration.images:,} images, fewer than the {CALIBRATION_IMAGES:,} that are wanted",)
 
 
 def _with_golden(

@@ -24,7 +24,7 @@ from export.proof.proof import Proof
 from export.runtimes.onnx import OnnxRuntime
 from export.runtimes.runtime import RuntimeFailure
 from tests.artefacts import change
-from tests.conftest import ROOT, TESTING, Built, command
+from tests.conftest import ROOT, TESTING, TRAINING, Built, command
 from training.data.open import open_split
 
 
@@ -119,6 +119,7 @@ def test_manifests_tell_where_everything_comes_from(artefacts: Path, built: Buil
     assert fp32.parent == sha256(built.checkpoint / "model.safetensors")
     assert int8.parent == fp32.files["model.onnx"]
     assert int8.recipe.calibration.images == 512
+    assert int8.proof.checks == ()  # as many as are wanted
     assert len(int8.recipe.calibration.pixels_sha256) == 64
     assert int8.proof.data.images == 10 * TESTING
     assert int8.proof.comparison.agreement >= 98
@@ -165,6 +166,9 @@ def test_a_worse_artefact_fails_its_proof_and_is_not_published(built: Built, art
     where = ["--checkpoint", built.checkpoint, "--data", built.data, "--output", target, "--predictions", tmp_path]
     done = command("export", "verify", "int8-cpu", *where, "--predictions", built.predictions, status=1)
     assert "failed: top-1 agreement is" in done.stdout
+    next_ones = done.stdout.split("  what to do next, any of these:\n")[1].splitlines()
+    assert next_ones[2] == "  - FP32: `python -m export publish --precision fp32`"
+    assert len(next_ones) == 4
     done = command("export", "publish", "--output", target, "--repository", tmp_path / "repository", status=1)
     assert "may not be published, its verdict is «failed: top-1 agreement" in done.stderr
     assert not (tmp_path / "repository").exists()
@@ -186,8 +190,11 @@ def test_mistakes_are_one_line(arguments: list[str], message: str) -> None:
 
 
 def test_few_calibration_images_are_refused(built: Built, artefacts: Path) -> None:
-    done = command("export", "int8", "--images", 499, "--data", built.data, "--output", artefacts, status=1)
-    assert "got 499 calibration images: want at least 500" in done.stderr
+    done = command("export", "int8", "--images", 31, "--data", built.data, "--output", artefacts, status=1)
+    assert done.stderr == (
+        f"python -m export int8: got 31 calibration images ({built.data} has {10 * TRAINING}, --images is 31): want at "
+        "least 32, or FP32 alone: `python -m export publish --precision fp32`\n"
+    )
     artefact.read(artefacts / "int8-cpu")  # still there
 
 

@@ -98,7 +98,7 @@ def test_more_components_than_images_are_refused_before_the_features_are_compute
     recipe_file = written(tmp_path / "small.toml", components=65)
     assert main(arguments(recipe_file, folder, tmp_path / "got")) == 1
     error = capfd.readouterr().err
-    assert "wants 65 components of 64 images: want fewer" in error
+    assert "components is 65: want no more than training images, nor than 4,096" in error
     assert "features" not in error
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import TESTING, Built
-from training import checkpoint, recipe
+from training import checkpoint
 from training import pretrained as start
 from training.__main__ import main
 from training.model import AlexNet
@@ -124,7 +124,10 @@ def test_a_data_set_with_other_classes_is_not_evaluated(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["train", "--recipe", "none"], "there is no recipe 'none': want one of demo, fashion_mnist, imagenet, smoke"),
+        (
+            ["train", "--recipe", "none"],
+            "there is no recipe 'none': want one of demo, fashion_mnist, imagenet, smoke",
+        ),
         (["train", "--seed", "-1"], "seed is -1: want at least 0"),
         (["train", "--recipe", "smoke", "--data", "nowhere"], "nowhere is no data set with a split 'train'"),
         (["bench", "--images", "10"], "got 10 images to measure 1 workers with: want at least 768"),
@@ -140,12 +143,19 @@ def test_a_mistake_is_one_line_and_a_status(command: list[str], message: str, ca
     assert error.count("\n") == 1
 
 
-def test_more_images_than_there_are_is_said_before_the_work(folder: Path, tmp_path: Path, capsys) -> None:
-    demo = recipe.load("demo")
-    command = ["train", "--recipe", "demo", "--data", str(folder), "--output", str(tmp_path)]
-    assert main(command) == 1
-    wanted = f"wants {demo.images:,} training and {demo.validation:,} validation images, "
-    assert wanted in capsys.readouterr().err
+def test_a_recipe_that_does_not_fit_is_said_before_an_image_is_decoded(tmp_path: Path, capsys) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "pets" / label / f"{number}.png").write_bytes(b"no image")
+    assert main(["train", "--recipe", "demo", "--data", str(tmp_path / "pets"), "--output", str(tmp_path / "got")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "python -m training train: pets/train has 16 images, which the recipe does not fit: "
+        "it wants 17,000 training and 1,000 validation images; components is 512"
+    )
+    assert error.count("\n") == 1
+    assert not (tmp_path / "got").exists()
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["fetch"], ["bench"], ["import"]])

@@ -1,8 +1,7 @@
-"""Image folders: ``split/class/*.jpg``, ImageNet's layout, with any number of classes, and pictures without any."""
+"""Image folders: ``split/class/*.jpg``, ImageNet's layout, or ``class/*.jpg``, and pictures without classes."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,8 @@ from alexnet_client.files import file_errors
 from alexnet_client.preprocess import decode
 from alexnet_client.undecodable import UndecodableImage
 from training.data.image_set import DataError, Reader
-from training.data.labels import label_of
+from training.data.listing import list_split, pictures_in
 from training.data.scan import scan
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 
 
 class CorruptImages(UserWarning):
@@ -27,7 +24,7 @@ class CorruptImages(UserWarning):
 class ImageFolder:
     """A split of an image folder; see :class:`training.data.image_set.ImageSet`.
 
-    The folders' names are the labels, but ImageNet's WordNet ids have ImageNet's: see :mod:`training.data.labels`.
+    Which files and labels those are, says :mod:`training.data.listing`.
     Every file is decoded once, when the split is first opened, so that a corrupt one is found before the training and
     not in epoch 40; see :func:`training.data.scan.scan`.
     """
@@ -36,22 +33,14 @@ class ImageFolder:
         """Open and, when files have changed, scan a split.
 
         Raises:
-            DataError: no class folders, or no image that can be used.
+            DataError: as of :func:`training.data.listing.list_split`, or no image that can be used.
             alexnet_client.errors.FileError: a folder or a file cannot be read.
         """
-        root = folder / split
+        listing = list_split(folder, split)
         self.name = f"{folder.name}/{split}"
-        with file_errors(root):
-            folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        self.labels = tuple(label_of(folder) for folder in folders)
-        if len(set(self.labels)) < len(folders):
-            twice = [folder for folder in folders if label_of(folder) != folder and label_of(folder) in folders]
-            raise DataError(f"{root} has one class in two folders, {twice[0]} and {label_of(twice[0])}: merge them")
-        files = sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
-        if not files:
-            raise DataError(f"{root} holds no images: want {root}/<class>/<image>{{{','.join(sorted(SUFFIXES))}}}")
-        self._files, self.sha256 = usable(root, files)
-        numbers = {folder: number for number, folder in enumerate(folders)}
+        self.labels = listing.labels
+        self._files, self.sha256 = usable(listing.root, listing.files, folder / f".{split}.scan.json")
+        numbers = {name: number for number, name in enumerate(listing.folders)}
         self.targets: NDArray[np.int64] = np.array([numbers[path.parent.name] for path in self._files], np.int64)
 
     def __len__(self) -> int:
@@ -85,7 +74,8 @@ class Pictures:
             alexnet_client.errors.FileError: a folder or a file cannot be read.
         """
         self.name = folder.name
-        self._files, self.sha256 = usable(folder, pictures_in(folder))
+        kept = folder.with_name(f".{folder.name}.scan.json")
+        self._files, self.sha256 = usable(folder, pictures_in(folder), kept)
         self.targets: NDArray[np.int64] = np.full(len(self._files), -1, np.int64)
 
     def __len__(self) -> int:
@@ -103,18 +93,16 @@ class Pictures:
         return _bytes(self._files[index])
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The image files of a folder and below it, by their names, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def usable(root: Path, files: list[Path]) -> tuple[list[Path], str]:
+def usable(root: Path, files: list[Path], kept: Path) -> tuple[list[Path], str]:
     """The files that can be decoded, with a warning for each of the others, and the SHA-256 of all that is left.
+
+    Args:
+        kept: where what was found is kept.
 
     Raises:
         DataError: none can.
     """
-    unusable, sha256 = scan(root, files)
+    unusable, sha256 = scan(root, files, kept)
     for name, reason in unusable.items():
         warnings.warn(f"{root / name}: {reason}", CorruptImages, stacklevel=3)
     if unusable:

@@ -53,7 +53,8 @@ def labelled_as(images: ImageSet, labels: Sequence[str], whose: Path) -> ImageSe
     if unknown:
         raise DataError(
             f"{images.name} has {_some(unknown)}, {whose} knows {_some(labels)}: "
-            "want folders named by these labels or by ImageNet's WordNet ids, give another --data"
+            "want folders named by these labels or by ImageNet's WordNet ids, or pictures without class folders: give "
+            "another --data"
         )
     twice = [label for label in images.labels if list(labels).count(label) > 1]
     if twice:

@@ -29,15 +29,14 @@ class Scan(NamedTuple):
     sha256: str
 
 
-def scan(root: Path, files: list[Path]) -> Scan:
+def scan(root: Path, files: list[Path], kept: Path) -> Scan:
     """Decode and hash every file below ``root``, or take what was found the last time when no file has changed since.
 
-    It is kept in ``.<split>.scan.json`` beside the split, except when a file could not be read: that may pass.
+    It is kept in the file ``kept``, except when a file could not be read: that may pass.
 
     Raises:
         alexnet_client.errors.FileError: a file is gone.
     """
-    kept = root.with_name(f".{root.name}.scan.json")
     fingerprint = _fingerprint(root, files)
     try:
         known = json.loads(kept.read_text())
@@ -47,7 +46,8 @@ def scan(root: Path, files: list[Path]) -> Scan:
         pass
     unusable, passing, total = {}, False, hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        looks = tqdm(pool.map(_look, files), f"scan {root.name}", len(files), unit="image")
+        title = f"scan {kept.name.removeprefix('.').removesuffix('.scan.json')}"
+        looks = tqdm(pool.map(_look, files), title, len(files), unit="image")
         for name, look in zip((str(path.relative_to(root)) for path in files), looks, strict=True):
             if look.problem:
                 unusable[name] = look.problem

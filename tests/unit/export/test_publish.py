@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_client.errors import FileError
 from export import publish
 from export.artefacts import artefact, manifest
 from export.proof.proof import Proof, Verdict
@@ -178,11 +179,12 @@ def test_a_full_disk_leaves_the_old_release(
 
     def full(source, target):
         if target.name == artefact.LABELS_FILE and "alexnet_int8" in target.parts:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))  # as Python does
         return copyfile(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    where = r"No space left on device, free some or write elsewhere: '.*/repository\.releases/\.2\.partial/alexnet_int8"
+    with pytest.raises(FileError, match=where):
         publish.publish(repository, folders, "int8")
     assert (repository / "alexnet_int8/1/model.onnx").read_bytes() == b"eight bits"
     assert not list((tmp_path / "repository.releases").glob(".*.partial"))

@@ -1,6 +1,7 @@
 """Recipes: each shipped one loads, and every mistake is named."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,38 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import recipe
+from training import recipe, sizes
 from training.recipe import RecipeError
 
 
 @pytest.mark.parametrize("path", sorted(recipe.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_shipped_recipe_loads_by_name(path: Path) -> None:
-    assert recipe.load(path.stem) == recipe.load(str(path))
+    assert recipe.load(path.stem, 1000) == recipe.load(str(path), 1000)
+
+
+def test_the_readmes_table_has_each_key_and_no_other() -> None:
+    table = (recipe.FOLDER.parent / "README.md").read_text().split("| key |")[1].split("\n\n")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()[2:]]
+    assert [key.strip("`") for key, _, _ in rows] == [field.name for field in fields(recipe.Recipe)]
+    assert {key.strip("`") for key, _, values in rows if '"auto"`:' in values} == set(sizes.KEYS)
+
+
+def test_the_readmes_table_has_each_recipe_and_no_other() -> None:
+    table = (recipe.FOLDER.parent / "README.md").read_text().split("| recipe |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(
+        path.stem for path in recipe.FOLDER.glob("*.toml")
+    )
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = (recipe.FOLDER / "demo.toml").read_text()
+    path.write_text(text.replace("epochs = 3", "epochs = 0").replace("dropout = 0.5", "dropout = 1.0"))
+    with pytest.raises(RecipeError, match=r"mine\.toml: epochs is 0: want at least 1; dropout is 1\.0: want at least"):
+        recipe.load(str(path))
+    path.write_text(text.replace("epochs = 3", "epochs = 3.5").replace("freeze = true", "freeze = 1"))
+    with pytest.raises(RecipeError, match=r"mine\.toml: freeze is 1: want a bool; epochs is 3\.5: want a int"):
+        recipe.load(str(path))
 
 
 def test_imagenets_has_the_papers_90_epochs() -> None:
@@ -57,7 +83,7 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
 
 def test_an_unknown_recipe_lists_those_there_are() -> None:
     with pytest.raises(
-        RecipeError, match="there is no recipe 'demmo': want one of demo, fashion_mnist, imagenet, smoke"
+        RecipeError, match="there is no recipe 'demmo': want one of demo, fashion_mnist, imagenet, smoke, transfer"
     ):
         recipe.load("demmo")
 
