@@ -92,7 +92,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
         self.calls: Counter[str] = Counter()
         #: Most inferences that were under way at once.
         self.peak = 0
-        self._now = 0
+        #: And those that are now.
+        self.under_way = 0
         #: Whether each request is given the answer to the one before, as by a process that answers late.
         self.late = False
         self._last: Any = None
@@ -188,7 +189,8 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
                 step = step(request)
             if step.seconds:
                 gone = threading.Event()
-                context.add_callback(gone.set)
+                if not context.add_callback(gone.set):  # over already
+                    gone.set()
                 _first_of(step.seconds, gone, self._closing)
             if step.code is not grpc.StatusCode.OK:
                 context.set_trailing_metadata(step.marks)
@@ -218,13 +220,13 @@ class FakeTriton(GRPCInferenceServiceServicer):  # type: ignore[misc]
     @contextmanager
     def _under_way(self):  # type: ignore[no-untyped-def]
         with self._lock:
-            self._now += 1
-            self.peak = max(self.peak, self._now)
+            self.under_way += 1
+            self.peak = max(self.peak, self.under_way)
         try:
             yield
         finally:
             with self._lock:
-                self._now -= 1
+                self.under_way -= 1
 
 
 def _first_of(seconds: float, *events: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -190,9 +191,10 @@ class AsyncAlexNetClient:
         timeout: float | None,
     ) -> AsyncIterator[Answer]:
         window: deque[asyncio.Task[list[Answer]]] = deque()
+        stopped = threading.Event()
 
         async def answer(first: int, chunk: list[ImageLike]) -> list[Answer]:
-            encoded = await asyncio.to_thread(self._core.chunk_requests, first, chunk, outputs)
+            encoded = await asyncio.to_thread(self._core.chunk_requests, first, chunk, outputs, stopped)
             return await self._run(self._core.chunk(first, chunk, encoded, timeout))
 
         async def next_done() -> list[Answer]:
@@ -213,6 +215,7 @@ class AsyncAlexNetClient:
                 for each in await next_done():
                     yield each
         finally:
+            stopped.set()
             await _call_off(window)
 
     async def _run(self, steps: Steps[_T]) -> _T:

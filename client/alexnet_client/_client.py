@@ -265,7 +265,7 @@ class AlexNetClient:
         stopped = threading.Event()
 
         def answer(first: int, images: list[ImageLike]) -> list[Answer]:
-            encoded = self._core.chunk_requests(first, images, outputs)
+            encoded = self._core.chunk_requests(first, images, outputs, stopped)
             mine = self._start(self._core.chunk(first, images, encoded, timeout))
             running.add(mine)
             try:

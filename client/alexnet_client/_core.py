@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from tritonclient.grpc import service_pb2
 
 from alexnet_client import _results
@@ -33,7 +34,8 @@ from alexnet_client._results import Answer, Answered, Health, ModelMetadata, Mod
 from alexnet_client._retry import Budget, Retry
 from alexnet_client._shared_memory import SharedMemory
 from alexnet_client._telemetry import Telemetry
-from alexnet_client.contract import EMBEDDING, IMAGE, PIXEL_ZERO, PROBE_ID, SERVED_MODELS
+from alexnet_client.chequers import chequers
+from alexnet_client.contract import CHANNELS, EMBEDDING, PIXEL_ZERO, PROBE_ID, SERVED_MODELS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -44,7 +46,7 @@ IN_FLIGHT = 4
 #: The same, of a stream, whose caller is in no hurry for any one of them.
 STREAM_IN_FLIGHT = 8
 #: What a model is asked to find out whether it answers, once.
-_GREY, _ONCE = np.full(IMAGE.shape, PIXEL_ZERO, np.uint8), Retry(attempts=1)
+_QUESTION, _ONCE = chequers([PIXEL_ZERO] * CHANNELS), Retry(attempts=1)
 
 _T = TypeVar("_T")
 
@@ -90,12 +92,22 @@ class Core:
             yield self._memory.through(request, steps, deadline) if self._memory else steps
 
     def chunk_requests(
-        self, first: int, images: Sequence[ImageLike], outputs: Sequence[Wanted]
+        self, first: int, images: Sequence[ImageLike], outputs: Sequence[Wanted], stopped: threading.Event
     ) -> tuple[list[Request], dict[int, InvalidImage]]:
-        """Some images of a stream, encoded; and place -> why, of those that cannot be."""
+        """Some images of a stream, encoded; and place -> why, of those that cannot be.
+
+        Raises:
+            CancelledError: the stream was ``stopped``: nobody takes its answers any more.
+        """
+
+        def check() -> None:
+            if stopped.is_set():
+                raise CancelledError
+
         refused: dict[int, InvalidImage] = {}
         began = time.monotonic()
-        made = list(requests(self.options.model, images, outputs, refused=refused, first=first, memory=self._memory))
+        made = list(requests(self.options.model, images, outputs, check, refused, first, self._memory))
+        check()
         if self.telemetry:
             self.telemetry.encoded(time.monotonic() - began)
         return made, refused
@@ -129,7 +141,7 @@ class Core:
                 models.append(name)
         answered = []
         for number, name in enumerate(models if infer else ()):
-            (request,) = requests(name, [_GREY], [Wanted(EMBEDDING)])
+            (request,) = requests(name, [_QUESTION], [Wanted(EMBEDDING)])
             options = replace(self.options, model=name, retry=_ONCE, shared_memory=False)
             # Each has its share of what is left, so that one that hangs does not make the others look dead.
             share = None if deadline.left is None else deadline.left / (len(models) - number)

@@ -164,7 +164,8 @@ DECODE_SECONDS: Final = Metric(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 DECODED_TOTAL: Final = Metric("alexnet_decoded_images_total", "counter", "Images decoded", ("model",))
-#: How the ids of requests begin that only ask whether all is well: what they are answered is not counted as traffic's.
+#: How the ids of requests begin that only ask whether all is well, for those who read logs and traces. Anybody may call
+#: a request so: what is no traffic is told by its image (``deploy/backends/questions.py``).
 PROBE_ID: Final = "probe"
 #: Classes are counted each by itself up to so many, and beyond that in so many groups of neighbours: a bound on series.
 CLASS_GROUPS: Final = 64

@@ -53,13 +53,14 @@ class Metrics:
 
 
 class Traffic:
-    """What traffic is answered, to be held against what was answered in the proof; questions of probes are left out.
+    """What traffic is answered, to be held against what was answered in the proof; questions are left out.
 
     Triton is told once a second, as each number costs a message to it. The supervisor asks more often than traffic may,
     so nothing waits for long.
     """
 
-    def __init__(self, model, version, config):
+    def __init__(self, model, version, config, questions):
+        self._questions = questions
         self._warmups = len(config.get("model_warmup", ()))
         self._labels = {"model": model, "version": version}
         metrics = (contract.TOP1_TOTAL, contract.EMBEDDED_TOTAL, contract.EMBEDDING_NORM_TOTAL)
@@ -68,19 +69,19 @@ class Traffic:
         self._embedded, self._norm = (family.labelled(**self._labels) for family in self._families[1:])
         self._untold, self._told = defaultdict(float), 0.0
 
-    def count(self, requests, sizes, outputs):
+    def count(self, images, outputs):
         """Count a batch's answers, of the outputs that were computed; Triton's warm-up comes first and is none."""
         if self._warmups:
             self._warmups -= 1
             return
-        asked = np.repeat([not request.request_id().startswith(contract.PROBE_ID) for request in requests], sizes)
-        if asked.any() and contract.PROBABILITIES.name in outputs:
+        meant = ~self._questions.among(images)
+        if meant.any() and contract.PROBABILITIES.name in outputs:
             probabilities = outputs[contract.PROBABILITIES.name]
             self._start(probabilities.shape[1])
-            for index in probabilities[asked].argmax(1).tolist():
+            for index in probabilities[meant].argmax(1).tolist():
                 self._untold[self._classes[contract.class_group(index, probabilities.shape[1])]] += 1
-        if asked.any() and contract.EMBEDDING.name in outputs:
-            norms = np.linalg.norm(outputs[contract.EMBEDDING.name][asked], axis=1)
+        if meant.any() and contract.EMBEDDING.name in outputs:
+            norms = np.linalg.norm(outputs[contract.EMBEDDING.name][meant], axis=1)
             self._untold[self._embedded] += len(norms)
             self._untold[self._norm] += float(norms.sum())
         if self._untold and time.monotonic() - self._told > TELL:

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from alexnet_client.contract import MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
+from alexnet_client.contract import ENSEMBLE, MAX_BATCH, MAX_REQUEST_BYTES, OVERLOADED, TOO_LARGE
 from deploy.serve import haste
 from deploy.serve.admission import LEAST
 from deploy.serve.ports import Ports
@@ -55,6 +55,8 @@ RUNTIME = {"overload.premature_reset_total_stream_count": 100_000}
 #: In percent, 0 or 100: whether who asks for readiness is told that something is being mended.
 MENDING = "mending.percent"
 CHECK = Template(Path(__file__).with_name("check.lua").read_text()).substitute(most_images=MAX_BATCH, infer=INFER)
+#: And Triton's metrics, read with care.
+COUNTS = Template(Path(__file__).with_name("metrics.lua").read_text()).substitute(ensemble=ENSEMBLE)
 #: What TLS agrees on with a caller of KServe's HTTP.
 HTTP_1 = "http/1.1"
 #: KServe's calls by HTTP, which are gRPC's above. Triton's lock on the others has a key that HTTP/1 can carry.
@@ -113,8 +115,8 @@ def bootstrap(ports: Ports, folder: Path, *, http_too: bool, tls: ServerTLS | No
         "static_resources": {
             "listeners": listeners,
             "clusters": [
-                _cluster("grpc", folder, two=True),
-                _cluster("metrics", folder),
+                _cluster("grpc", folder, two=True, script=CHECK),
+                _cluster("metrics", folder, script=COUNTS),
                 _beside("admin", _admin(folder)),
                 {**_beside("health", {"path": str(folder.parent / HEALTH_SOCKET)}), **_HTTP_2},
                 *([_cluster("http", folder)] if http_too else ()),
@@ -280,7 +282,7 @@ _HTTP_2 = {
 }
 
 
-def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
+def _cluster(name: str, folder: Path, *, two: bool = False, script: str = "") -> dict[str, Any]:
     windows = {"initial_stream_window_size": STREAM_WINDOW, "initial_connection_window_size": CONNECTION_WINDOW}
     version = {"http2_protocol_options": windows} if two else {"http_protocol_options": {}}
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), MANY)
@@ -310,7 +312,7 @@ def _cluster(name: str, folder: Path, *, two: bool = False) -> dict[str, Any]:
                 # After the limit of requests: what is refused is not read through.
                 "http_filters": [
                     _WHOLE,
-                    *([_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": CHECK})] if two else ()),
+                    *([_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": script})] if script else ()),
                     _filter("upstream_codec", "upstream_codec.v3.UpstreamCodec"),
                 ],
             }

@@ -8,7 +8,6 @@ variables, ``ALEXNET_TLS_CA`` and so on.
 from __future__ import annotations
 
 import argparse
-import io
 import secrets
 import sys
 import time
@@ -17,14 +16,14 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import TLS
 from alexnet_client.checksum import Expected
+from alexnet_client.chequers import chequers, chequers_file
 from alexnet_client.command import run
-from alexnet_client.contract import CHECKSUM, FILE_CHECKSUM, IMAGE, MODELS, OVERLOAD_SIGNS, PROBE_ID
+from alexnet_client.contract import CHANNELS, CHECKSUM, FILE_CHECKSUM, MODELS, OVERLOAD_SIGNS, PROBE_ID
 from alexnet_client.errors import AlexNetError
 from deploy.serve.ports import HOST, Ports
 
@@ -121,16 +120,17 @@ class _Question:
     """An image that nobody else asks for, to a model."""
 
     def __init__(self, model: str) -> None:
-        """Draw it."""
+        """Draw its colour."""
+        colour = np.frombuffer(secrets.token_bytes(CHANNELS), np.uint8)
         self._model = MODELS[model]
         (wanted,) = self._model.inputs
         tensor = InferInput(wanted.name, [1, *wanted.shape], wanted.dtype)
         if self._model.takes_files:
-            file = _noise()
+            file = chequers_file(colour)
             self._expected = Expected.of_files([file])
             tensor.set_data_from_numpy(np.array([[file]], dtype=object))
         else:
-            pixels = np.frombuffer(secrets.token_bytes(3), np.uint8) + np.zeros((1, *IMAGE.shape), np.uint8)
+            pixels = chequers(colour)[None]
             self._expected = Expected.of_pixels(pixels)
             tensor.set_data_from_numpy(pixels)
         self._checksums = [output for output in (CHECKSUM, FILE_CHECKSUM) if output in self._model.outputs]
@@ -149,13 +149,6 @@ class _Question:
         if sums is None and decoded is not None:
             sums = decoded[:, 1:]
         return sums is not None and self._expected.met_by(sums, decoded)
-
-
-def _noise() -> bytes:
-    """A small picture's file."""
-    file = io.BytesIO()
-    Image.frombytes("RGB", (8, 8), secrets.token_bytes(8 * 8 * 3)).save(file, "PNG")
-    return file.getvalue()
 
 
 def check(url: str, timeout: float, *, live: bool = False, tls: TLS | None = None) -> tuple[str, ...]:

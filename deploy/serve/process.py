@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from alexnet_client.errors import AlexNetError
-from deploy.serve import processes
+from deploy.serve import processes, python_env
 from deploy.serve.installation import ROOT
 from deploy.serve.log import open_log
 
@@ -49,6 +49,8 @@ class TritonProcess:
             prefix: of its regions in shared memory.
         """
         self.prefix = prefix
+        self._note = processes.FOLDERS / f"{prefix}{python_env.NOTE}"
+        self._before = python_env.present()
         self._process = spawn(command, log_file, signal.SIGTERM, environment)
 
     @property
@@ -65,6 +67,10 @@ class TritonProcess:
         """Its living backend processes: process id -> model."""
         return processes.stubs(self.pid)
 
+    def loaded(self) -> None:
+        """To be called once it has all its models: note what it left where temporary files lie."""
+        python_env.note(self._note, self.pid, self._before)
+
     def end(self) -> None:
         """End it at once, backend processes included, and clear away what it leaves.
 
@@ -73,5 +79,7 @@ class TritonProcess:
         """
         processes.kill(self.pid)
         self._process.wait()
+        if not self._note.exists():
+            self.loaded()
         processes.clear(self.prefix)
         processes.remove(processes.locks_prefix(self.pid))

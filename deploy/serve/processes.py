@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from deploy.serve import python_env
+
 STUB = "triton_python_backend_stub"
 #: Programs that a server consists of.
 OURS = ("tritonserver", STUB, "envoy")
@@ -25,7 +27,18 @@ PREFIX = "alexnet-"
 
 def own_prefix() -> str:
     """What everything of one server is called by, with this process as its owner: folder, processes, shared memory."""
-    return f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
+    return f"{PREFIX}{os.getpid()}-{began(os.getpid()):x}-{secrets.token_hex(4)}-"
+
+
+def began(process: int) -> int:
+    """When a process began, in the kernel's ticks: ids come again, in a container that is started anew the same ones.
+
+    0 of one that is not there.
+    """
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def locks_prefix(server: int) -> str:
@@ -124,14 +137,17 @@ def clear(prefix: str) -> None:
 
 
 def remove(prefix: str) -> None:
-    """Remove regions, lock files and folders that are called so."""
+    """Remove regions, lock files, folders and notes that are called so."""
     for path in called(prefix):
         with contextlib.suppress(OSError):  # another user's, or just gone
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.name.endswith(python_env.NOTE):
+                python_env.remove(path)
+            else:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def called(prefix: str) -> list[Path]:
-    """Regions, lock files and folders that are called so."""
+    """Regions, lock files, folders and notes that are called so."""
     return [path for folder in (SHARED_MEMORY, FOLDERS) for path in folder.glob(f"{prefix}*")]
 
 
@@ -142,12 +158,14 @@ def close_to_others(prefix: str) -> None:
 
 
 def clear_leftovers() -> None:
-    """Clear away what killed supervisors left whose guardian was killed too: names hold their process ids."""
+    """Clear away what killed supervisors left whose guardian was killed too: names hold who they were."""
     for path in called(PREFIX):
         match = _OWNED.match(path.name)
-        if match and not psutil.pid_exists(int(match["owner"])):
-            # A lock file has no secret in its name, so nobody is killed for it.
-            clear(match[0]) if match["secret"] else remove(path.name)
+        if match and match["began"]:
+            if began(int(match["owner"])) != int(match["began"], 16):
+                clear(match[0])
+        elif match and not began(int(match["owner"])):  # a lock file, with no secret in its name: nobody is killed
+            remove(path.name)
 
 
-_OWNED = re.compile(re.escape(PREFIX) + r"(?P<owner>\d+)-(?P<secret>[0-9a-f]{8}-)?")
+_OWNED = re.compile(re.escape(PREFIX) + r"(?P<owner>\d+)-((?P<began>[0-9a-f]+)-[0-9a-f]{8}-)?")

@@ -145,6 +145,7 @@ class Room:
         deadline = time.monotonic() + self._times.start
         self._until(deadline, probe.live, "the server does not answer")
         self._until(deadline, lambda: self._settled(probe), "models are still loading")
+        self._process.loaded()
         self._stubs = self._process.stubs()
         states = probe.states()
         for model in self._selected.models:

@@ -25,9 +25,11 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from alexnet_client import AlexNetClient, AlexNetError, AsyncAlexNetClient, Outputs, Retry
-from alexnet_client.contract import CLIENT_METRICS, IMAGE, PROBER_METRICS
+from alexnet_client.contract import CLIENT_METRICS, IMAGE, PROBE_ID, PROBER_METRICS
+from deploy.prober.expected import of_release
 from deploy.serve import processes
 from deploy.serve.ports import free_ports
+from deploy.serve.probe import check
 from deploy.serve.server import LocalServer
 from deploy.serve.tls import ServerTLS
 from export.artefacts import artefact, manifest
@@ -122,18 +124,25 @@ def scrape(url: str) -> dict[str, Metric]:
         return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
 
 
-def test_probes_are_not_counted_as_traffic(scene: Scene) -> None:
-    """Nor are the supervisor's questions, which never cease."""
+def test_probes_are_not_counted_as_traffic_and_nobody_else_passes_for_one(scene: Scene) -> None:
+    """Neither the supervisor's questions, which never cease, nor golden images; all else is, whatever it is called."""
 
     def count(family: str) -> float:
         return sum(sample.value for sample in scrape(scene.server.metrics_url)[family].samples)
 
-    with scene.client(NETWORK) as client:
-        client.classify(np.zeros((5, *IMAGE.shape), np.uint8))
+    url, tls = scene.server.grpc_url, scene.certificates.tls
+    with AlexNetClient(url, NETWORK, PATIENCE, tls=tls, id_prefix=PROBE_ID) as stranger:
+        stranger.infer(np.zeros((5, *IMAGE.shape), np.uint8))
     wait_until(lambda: count("alexnet_top1_images") == 5, "five images of traffic")
+    golden_files = of_release(scene.server.repository, "alexnet").files
+    check(url, PATIENCE, tls=tls)
+    with scene.client("alexnet") as client:
+        assert client.health(infer=True).ok
+        client.infer(golden_files)
     asked = count("alexnet_images")
-    wait_until(lambda: count("alexnet_images") > asked, "the supervisor's questions")
-    assert count("alexnet_top1_images") == 5
+    assert asked > 5 + len(golden_files)
+    wait_until(lambda: count("alexnet_images") > asked + 10, "the supervisor's questions")
+    assert count("alexnet_top1_images") == count("alexnet_embedded_images") == 5
 
 
 def test_every_rule_and_panel_has_data_and_what_is_wrong_is_told(scene: Scene, built: Built, spoilt: Path) -> None:

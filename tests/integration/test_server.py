@@ -27,11 +27,13 @@ from deploy.serve.times import Times
 from export.proof.compare import compare
 from export.runtimes.onnx import OnnxRuntime
 from tests.conftest import Built
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 from training import checkpoint
 from training.data.open import open_split
 from training.predictions import predict
 from training.torch_predictor import TorchPredictor
+
+BAD_REQUESTS = 100
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,25 @@ def test_a_scrape_shows_the_contracts_metrics_and_no_other(server: LocalServer, 
         }
         edges = {float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels}
         assert edges == ({*metric.buckets, float("inf")} if metric.buckets else set())
+
+
+def test_a_bad_request_is_one_failure(server: LocalServer) -> None:
+    """Of the ensemble, which Triton counts twice, in series that depend on the release's number."""
+
+    def failures() -> float:
+        with urllib.request.urlopen(server.metrics_url) as answer:
+            text = answer.read().decode()
+        found = re.findall(r'^nv_inference_request_failure{model="alexnet",.*} (\d+)$', text, re.MULTILINE)
+        assert len(found) == 4  # a reason each
+        return sum(map(float, found))
+
+    before, bad = failures(), np.array([[b"no image"]], object)
+    with triton_grpc.InferenceServerClient(server.grpc_url) as client:
+        for _ in range(BAD_REQUESTS):
+            with pytest.raises(InferenceServerException, match="images that cannot be used"):
+                infer(client, triton_grpc, "alexnet", {"encoded": (bad, "BYTES")})
+    wait_until(lambda: failures() >= before + BAD_REQUESTS, "the last to be counted")
+    assert failures() == before + BAD_REQUESTS
 
 
 def test_perf_analyzer_runs_against_it(server: LocalServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tritonclient.utils import InferenceServerException
 
 from alexnet_client import AlexNetClient, AlexNetError, Prediction, Retry, UnknownModel
-from deploy.serve import processes
+from deploy.serve import processes, python_env
 from deploy.serve.ports import Ports, PortTaken
 from deploy.serve.probe import Probe
 from deploy.serve.process import ServerError
@@ -301,6 +302,9 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
         if line.startswith("Ctrl-C"):
             break
     port = int(next(line for line in lines if line.split()[:1] == ["gRPC"]).rpartition(":")[2])
+    notes = processes.FOLDERS.glob(f"{processes.PREFIX}{running.pid}-*{python_env.NOTE}")
+    made = {name for note in notes for name in note.read_text().split()[1:]}  # none, if another server was starting
+    assert made <= python_env.present()
     family = psutil.Process(running.pid).children(recursive=True)
     assert any(processes.STUB in process.name() or "stub" in process.cmdline()[0] for process in family)
     if ending == signal.SIGKILL:
@@ -317,6 +321,7 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     wait_until(lambda: nothing_left(f"{processes.PREFIX}{running.pid}-"), "shared memory and folder cleared")
+    assert not made & python_env.present()
 
 
 def test_what_a_server_was_asked_before_its_stop_it_answers(int8_repository: Path, tmp_path: Path) -> None:
@@ -363,18 +368,24 @@ def test_a_stop_with_a_dead_backend_process_does_not_wait_for_it(int8_repository
 def test_what_a_killed_supervisor_left_is_cleared_away(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = f"{processes.PREFIX}{dead.pid}-0123abcd-"
-    region, own = (processes.SHARED_MEMORY / name for name in (f"{left}1-region", f"{processes.own_prefix()}region"))
+    left = f"{processes.PREFIX}{dead.pid}-1f-0123abcd-"
+    # Of one that had this process's id before it, as in a container that is started again.
+    before = f"{processes.PREFIX}{os.getpid()}-1f-0123abcd-"
+    names = f"{left}1-region", f"{before}1-region", f"{processes.own_prefix()}region"
+    region, reused, own = (processes.SHARED_MEMORY / name for name in names)
     folder, lock = processes.FOLDERS / f"{left}server", processes.lock_file(dead.pid, "alexnet_int8")
-    folder.mkdir()
-    for path in (region, own, lock, folder / "file"):
+    note, made = processes.FOLDERS / f"{left}1-{python_env.NOTE}", f"python_env_{secrets.token_hex(3)}"
+    for each in (folder, python_env.FOLDER / made):
+        each.mkdir()
+    for path in (region, reused, own, lock, folder / "file"):
         path.touch()
+    note.write_text(f"{dead.pid}\n{made}")
     # An orphan of the server, and someone else's process that happens to name it.
     orphan = subprocess.Popen([processes.STUB, "-c", "read line", left], executable="/bin/sh", stdin=subprocess.PIPE)
     named = subprocess.Popen(["/bin/sh", "-c", "read line", left], stdin=subprocess.PIPE)
     try:
         processes.clear_leftovers()
-        assert not any(path.exists() for path in (region, folder, lock))
+        assert not any(path.exists() for path in (region, reused, folder, lock, note, python_env.FOLDER / made))
         assert own.exists()
         assert is_dead(orphan.pid)
         assert named.poll() is None

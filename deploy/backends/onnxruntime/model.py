@@ -12,6 +12,7 @@ import triton_python_backend_utils as pb_utils
 from alexnet_client.contract import IMAGE
 from deploy.backends.batching import answer, collect
 from deploy.backends.metrics import Metrics, Traffic
+from deploy.backends.questions import Questions
 from deploy.backends.silence import Silence
 from deploy.backends.turns import Turns
 from export.runtimes.onnx import OnnxRuntime
@@ -38,7 +39,7 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(str(error)) from error
         self._turns = Turns(args["model_name"])
         self._metrics = Metrics(args["model_name"], args["model_version"])
-        self._traffic = Traffic(args["model_name"], args["model_version"], config)
+        self._traffic = Traffic(args["model_name"], args["model_version"], config, Questions(path.parent))
 
     def load(self, path):
         """The network that is run, of the model's file."""
@@ -54,5 +55,5 @@ class TritonPythonModel:
                 outputs = self._network.run(batch, wanted)
                 seconds = time.perf_counter() - started
             self._metrics.observe(len(batch), seconds, (started - gathered) * len(requests))
-            self._traffic.count(requests, sizes, outputs)
+            self._traffic.count(batch, outputs)
             return answer(requests, sizes, outputs)

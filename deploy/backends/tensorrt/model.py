@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 from alexnet_client.errors import AlexNetError
 from deploy.backends.batching import answer, collect
 from deploy.backends.metrics import EngineMetrics, Metrics, Traffic
+from deploy.backends.questions import Questions
 from deploy.backends.silence import Silence
 from deploy.backends.turns import Turns
 from export.artefacts import artefact, manifest
@@ -57,7 +58,7 @@ class TritonPythonModel:
         name, version = args["model_name"], args["model_version"]
         self._turns = Turns(name)
         self._metrics = Metrics(name, version)
-        self._traffic = Traffic(name, version, config)
+        self._traffic = Traffic(name, version, config, Questions(folder))
         self._facts = EngineMetrics(name, version, library, folder / plan.file, self._runtime.device_memory)
 
     def execute(self, requests):
@@ -73,7 +74,7 @@ class TritonPythonModel:
                     raise pb_utils.TritonModelException(str(error)) from error
                 seconds = time.perf_counter() - started
             self._metrics.observe(len(batch), seconds, (started - gathered) * len(requests))
-            self._traffic.count(requests, sizes, outputs)
+            self._traffic.count(batch, outputs)
             return answer(requests, sizes, outputs)
 
     def finalize(self):

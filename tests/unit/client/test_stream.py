@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 
 import grpc
@@ -19,7 +21,7 @@ from alexnet_client.contract import DEFAULT_MODEL, IMAGE
 from alexnet_client.preprocess import decode
 from tests.blocking import Make
 from tests.fake_triton import FakeTriton, Scripted, outputs
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 PIXELS = "alexnet_int8"
 SHADES = [np.full(IMAGE.shape, shade, np.uint8) for shade in range(256)]
@@ -172,3 +174,41 @@ def test_whoever_stops_listening_leaves_nothing_running(server: FakeTriton, make
         assert time.monotonic() - started < 5
         names = [thread.name for thread in threading.enumerate()]
         assert not [name for name in names if name.startswith("alexnet-stream")]
+
+
+def test_of_a_stream_that_is_left_nothing_more_is_read_encoded_or_asked(server: FakeTriton, make: Make) -> None:
+    """An endless one: an image that is being read is the last one of its thread."""
+    threads, reads, file = 3, [], as_file(SHADES[0])
+    images: list[weakref.ref[File]] = []
+    go = threading.Event()
+
+    class File:
+        def read(self, _: int) -> bytes:
+            reads.append(threading.get_ident())
+            go.wait(PATIENCE)
+            return file
+
+    def endless() -> Iterator[object]:
+        yield from [SHADES[0]] * IMAGES_A_REQUEST + [SHADES[9]] * IMAGES_A_REQUEST
+        while True:
+            image = File()
+            images.append(weakref.ref(image))
+            yield image
+
+    def leave() -> None:
+        for _ in client.stream(endless(), embed=True, in_flight=threads):
+            wait_until(lambda: reads and server.under_way == 1, "one under way, another being read")
+            break
+
+    server.script(then=lambda request: Scripted(seconds=PATIENCE if request.raw_input_contents[0][0] else 0))
+    with make(server.url, PIXELS) as client:
+        leaving = threading.Thread(target=leave)
+        leaving.start()
+        wait_until(lambda: len(server.requests) == 2 and not server.under_way, "what is under way to be called off")
+        taken = len(images)
+        go.set()
+        leaving.join()
+        wait_until(lambda: gc.collect() < 0 or not any(image() for image in images), "the images to be dropped")
+        assert client.embed(SHADES[0]).shape == (1, 4096)
+    assert len(reads) == len(set(reads)) <= threads
+    assert (len(images), len(server.requests)) == (taken, 3)

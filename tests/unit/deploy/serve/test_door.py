@@ -112,6 +112,36 @@ def answering(path: Path, text: str) -> Iterator[None]:
             server.shutdown()
 
 
+FAILED = 'nv_inference_request_failure{model="%s",reason="%s",version="%d"} %d'
+
+
+@pytest.mark.parametrize(
+    ("release", "counted"),
+    [
+        (1, [("OTHER", 1, 14), ("REJECTED", 1, 7), ("BACKEND", 1, 0)]),
+        (12, [("OTHER", 1, 7), ("OTHER", 12, 7), ("REJECTED", 12, 4), ("REJECTED", 1, 3), ("BACKEND", 1, 0)]),
+    ],
+)
+def test_failures_of_the_ensemble_are_counted_once(
+    tmp_path: Path, release: int, counted: list[tuple[str, int, int]]
+) -> None:
+    """Triton's sum is twice what it was; between its two it may be odd. All else is as Triton says it."""
+    around = ["# TYPE nv_inference_request_failure counter", FAILED % ("alexnet_int8", "OTHER", release, 5)]
+    text = "\n".join([*around, *(FAILED % ("alexnet", *each) for each in counted), 'nv_x{y="z"} 0.5', ""])
+    ports, sockets = free_ports(), Sockets(tmp_path / "room")
+    door = Door(ports, tmp_path / "door", tmp_path / "log")
+    with answering(sockets.metrics, text):
+        door.lead_to(sockets, 5)
+        door.open(5)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/metrics") as answer:
+                got = answer.read().decode()
+        finally:
+            door.close()
+    once = {FAILED % ("alexnet", *each) for each in (("OTHER", 1, 7), ("REJECTED", 1, 3), ("BACKEND", 1, 0))}
+    assert sorted(got.splitlines()) == sorted([*around, *once, 'nv_x{y="z"} 0.5'])
+
+
 def test_it_leads_where_it_is_told_and_to_nothing_else(tmp_path: Path) -> None:
     ports = free_ports()
     rooms = [Sockets(tmp_path / name) for name in ("one", "two")]
