@@ -48,7 +48,9 @@ def make_pair(root: Path) -> list[Path]:
     ]
 
 
-def make_engine(folder: Path, capability: str, parent: str = CHECKPOINT, *, portable: bool = False) -> Path:
+def make_engine(
+    folder: Path, capability: str, parent: str = CHECKPOINT, *, portable: bool = False, precision: str = "int8"
+) -> Path:
     """A plan for a GPU that is not here."""
     options = {"hardware_compatible": portable, "version_compatible": False}
     with artefact.begin(folder) as draft:
@@ -56,7 +58,7 @@ def make_engine(folder: Path, capability: str, parent: str = CHECKPOINT, *, port
         (draft.path / artefact.GOLDEN_FILE).write_bytes(b"golden")
         draft.labels(LABELS)
         draft.seal(
-            Recipe("int8", scheme="tensorrt"),
+            Recipe(precision, scheme="tensorrt" if precision == "int8" else None),
             checkpoint=CHECKPOINT,
             parent=parent,
             tools=["onnx"],

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from deploy.loadtest.load_report import LoadReport, ModelReport, RunReport
 from deploy.loadtest.loadtest_error import LoadTestError
-from deploy.loadtest.search import CLOSE
+from deploy.loadtest.search import CLOSE, REPEATS
 
 #: Of the bootstrap: resamples, and the share of them that an interval holds; with few runs intervals are too narrow
 #: (Hesterberg, "What teachers should know about the bootstrap", 2015), so it is not 95 %.
 RESAMPLES, CONFIDENCE = 10_000, 0.99
-#: Times the target, either way, that are near it; and how many runs there have to be, however far.
-NEAR, FEWEST = 3.0, 4
+#: Times the target, either way, that are near it; of :data:`REPEATS` runs it does not matter how far.
+NEAR = 3.0
 #: Times the target that no answer is worth, and a share of such that makes a 99th percentile.
 WORST, LOST = 10.0, 0.01
 
@@ -110,8 +110,10 @@ def _told(model: ModelReport) -> NDArray[np.float64]:
     """Of every valid run the logarithms of its rate, and of its 99th percentile over the target; nearest first."""
     every = [*model.runs, *([model.beyond] if model.beyond else [])]
     runs = [run for run in every if not run.verdict.invalid]
-    if len(runs) < FEWEST:
-        raise LoadTestError(f"{len(runs)} runs of {model.model} are valid, want {FEWEST}: measure it again")
+    if len(runs) < REPEATS:
+        raise LoadTestError(
+            f"{model.model} has {len(runs)} valid runs, want {REPEATS}: measure it again, with `load` or `load --rate`"
+        )
     told = np.log(
         [[run.offered, _p99(run, WORST * model.p99_target_seconds) / model.p99_target_seconds] for run in runs]
     )
@@ -135,7 +137,7 @@ def _slope(told: NDArray[np.float64]) -> float:
 
 def _passing(told: NDArray[np.float64], rise: float) -> NDArray[np.float64]:
     """Logarithms of the rates at which each run near the target would have been on it."""
-    near = told[: max(FEWEST, int((np.abs(told[:, 1]) <= np.log(NEAR)).sum()))]
+    near = told[: max(REPEATS, int((np.abs(told[:, 1]) <= np.log(NEAR)).sum()))]
     return near[:, 0] - near[:, 1] / rise
 
 

@@ -25,8 +25,9 @@ from deploy.loadtest.clients import measure_clients
 from deploy.loadtest.load_report import Closed, LoadReport, ModelReport, RunReport, Server
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome, offer
+from deploy.loadtest.passing import in_words, passing
 from deploy.loadtest.photograph import WIDTH, photograph
-from deploy.loadtest.search import Run, Search, confirm, search
+from deploy.loadtest.search import REPEATS, USUAL, Run, Search, confirm, search
 from deploy.loadtest.served import describe
 from deploy.loadtest.server_time import Counted, between, count
 from deploy.loadtest.verdict import FEWEST, drift, judge
@@ -40,6 +41,8 @@ IMAGES = 16
 ALONE = 5
 #: Requests one after the other that tell what one alone takes, after as many that do not count.
 TRIES = 20
+#: Of the rate that one request after the other would come to: what a search begins with.
+FIRST = 0.5
 #: A run, at least.
 SECONDS = 8.0
 #: Before anything counts: threads, caches and the door's limit get used to the load.
@@ -72,11 +75,14 @@ def measure_load(
     seconds: float,
     processes: int,
     metrics: str | None = None,
+    heard: Callable[[Sequence[Load], Server], None] = lambda *_: None,
     *,
     rate: float | None = None,
     tls: TLS | None = None,
 ) -> tuple[list[Load], Server]:
     """Search for each model's rate, and ask the server what it is.
+
+    How long that will take is said on standard error, before it begins.
 
     Args:
         url: of a server that runs; None starts one on ``repository``.
@@ -84,15 +90,27 @@ def measure_load(
         p99: seconds.
         seconds: a run, at least; longer where 500 requests take longer.
         processes: of the generator.
+        heard: told all that was measured so far, whenever a run has ended.
         rate: requests a second that are to be kept: nothing is searched for, nor more than that offered.
         tls: who the server at ``url`` must be; None is plain text.
 
     Raises:
         alexnet_client.AlexNetError: the server does not start or answer, or the generator is at its limits.
     """
+    loads: list[Load] = []
     with running(url, repository, metrics) as (asked, counted), tqdm(desc="load", unit="run", file=sys.stderr) as bar:
-        loads = [_measure(asked, counted, model, p99, seconds, processes, bar, rate, tls) for model in models]
-        return loads, describe(asked, models, started=not url, tls=tls)
+        server = describe(asked, models, started=not url, tls=tls)
+
+        def told(load: Load) -> None:
+            bar.update()
+            run = load.found.runs[-1]
+            bar.set_postfix_str(f"{load.workload.model} {run.rate:.0f}/s {'kept' if run.verdict.kept else 'not kept'}")
+            heard([*loads, load], server)
+
+        for model in models:
+            loads.append(_measure(asked, counted, model, p99, seconds, processes, bar, told, rate, tls))
+            heard(loads, server)
+    return loads, server
 
 
 @contextmanager
@@ -124,6 +142,7 @@ def _measure(
     seconds: float,
     processes: int,
     bar: tqdm[Any],
+    told: Callable[[Load], None],
     rate: float | None,
     tls: TLS | None,
 ) -> Load:
@@ -131,16 +150,20 @@ def _measure(
         count(metrics)  # an address that is wrong is told now
     images = images_for(model)
     load = workload(model, images)
+    alone = time_alone(url, model, images[0], tls)
+    many, each = REPEATS if rate else USUAL + 2, long_enough(rate or FIRST / alone, seconds)
+    bar.total = bar.n + many
+    tqdm.write(f"{model}: about {many} runs of {in_words(each)}, {in_words(many * each)} in all", file=sys.stderr)
 
-    def heard(each: Run) -> None:
-        bar.update()
-        bar.set_postfix_str(f"{model} {each.rate:.0f}/s {'kept' if each.verdict.kept else 'not kept'}")
+    def heard(found: Search) -> None:
+        told(Load(load, alone, found, None, None))
 
-    alone, found = find_rate(url, load, images[0], p99, seconds, heard, processes, metrics, rate=rate, tls=tls)
+    found = find_rate(url, load, alone, p99, seconds, heard, processes, metrics, rate=rate, tls=tls)
     if rate or not found.rate:
         return Load(load, alone, found, None, None)
     due = arrivals(steady(TOO_MUCH * found.rate, seconds))
-    beyond = send(url, load, due, PATIENCE * found.p99, processes, metrics, tls)
+    with passing(seconds, f"{model} {TOO_MUCH:g} times as many"):
+        beyond = send(url, load, due, PATIENCE * found.p99, processes, metrics, tls)
     callers = max(1, round(TOO_MUCH * found.rate * alone))
     return Load(load, alone, found, beyond, _closed(url, model, images[0], callers, seconds, tls))
 
@@ -148,36 +171,32 @@ def _measure(
 def find_rate(
     url: str,
     load: Workload,
-    image: bytes | NDArray[np.uint8],
+    alone: float,
     p99: float,
     seconds: float,
-    heard: Callable[[Run], None],
+    heard: Callable[[Search], None],
     processes: int = 1,
     metrics: str | None = None,
     *,
     rate: float | None = None,
     tls: TLS | None = None,
-) -> tuple[float, Search]:
+) -> Search:
     """The highest rate that keeps the target; or :data:`ALONE` times what one request alone takes, if that is more.
 
     Args:
-        image: of the one request alone.
+        alone: seconds that one request alone takes.
         p99: seconds.
-        heard: told each run when it has ended.
+        heard: told what was tried so far, whenever a run has ended.
         rate: the only one that is tried; None searches.
-
-    Returns:
-        seconds that one request alone takes, and what was found.
 
     Raises:
         alexnet_client.AlexNetError: the server does not answer, or the generator is at its limits.
     """
-    alone = time_alone(url, load.model, image, tls)
     target = target_of(p99, alone)
-    first = rate or 0.5 / alone
+    first = rate or FIRST / alone
     warm(url, load, first, tls)
     offered = runs(url, load, target, seconds, processes, metrics, tls)
-    return alone, confirm(offered, target, rate, heard) if rate else search(offered, target, first, heard)
+    return confirm(offered, target, rate, heard) if rate else search(offered, target, first, heard)
 
 
 def target_of(p99: float, alone: float) -> float:
@@ -208,8 +227,10 @@ def runs(
     seeds = iter(range(1, 10_000))
 
     def run(rate: float) -> Outcome:
-        due = arrivals(steady(rate, long_enough(rate, seconds)), seed=next(seeds))
-        return send(url, load, due, PATIENCE * target, processes, metrics, tls)
+        lasts = long_enough(rate, seconds)
+        due = arrivals(steady(rate, lasts), seed=next(seeds))
+        with passing(lasts, f"{load.model} {rate:.0f}/s"):
+            return send(url, load, due, PATIENCE * target, processes, metrics, tls)
 
     return run
 
@@ -298,8 +319,12 @@ def as_text(loads: Sequence[Load]) -> str:
 
 def _found(load: Load) -> str:
     begin = f"{load.workload.model:14}{1000 * load.alone:9.1f}{1000 * load.found.p99:11.0f}"
+    if not load.found.ended:
+        many, last = len(load.found.runs), load.found.runs[-1]
+        return f"{begin}   stopped after {many} run{'s' * (many > 1)}, the last at {last.rate:.1f}/s: {last.verdict}"
     if not load.found.rate:
-        return f"{begin}   none is kept"
+        last = next(run for run in reversed(load.found.runs) if not run.verdict.kept)
+        return f"{begin}   none is kept: at {last.rate:.1f}/s {last.verdict}"
     runs = [run.outcome for run in load.found.confirmed]
     p50, p99 = (1000 * median(run.percentile(percent) for run in runs) for percent in (50, 99))
     return f"{begin}{load.found.rate:9.1f}{p50:8.1f}{p99:8.1f}{max(run.cores for run in runs):6.2f} core"
@@ -329,4 +354,5 @@ def _model(load: Load) -> ModelReport:
         runs=tuple(RunReport.of(run, p99) for run in load.found.runs),
         beyond=RunReport.of(Run(TOO_MUCH * rate, load.beyond, judge(load.beyond, p99)), p99) if load.beyond else None,
         closed=load.closed,
+        ended=load.found.ended,
     )

@@ -115,6 +115,8 @@ class ModelReport:
     #: When requests came, and what they asked for.
     schedule: str = "at random times (Poisson)"
     asked: str = "embed"
+    #: Whether the search came to its end; the rate is 0 where it was stopped.
+    ended: bool = True
 
     @property
     def confirmed(self) -> tuple[RunReport, ...]:

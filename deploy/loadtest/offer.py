@@ -6,24 +6,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from alexnet_client import TLS
 from alexnet_client.contract import SERVED_MODELS
 from deploy.loadtest import schedule
 from deploy.loadtest.load import IMAGES, PATIENCE, SECONDS, images_for, long_enough, running, send, time_alone, warm
 from deploy.loadtest.load_report import LoadReport, ModelReport, RunReport
-from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.number import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from deploy.loadtest.open_loop import OK
+from deploy.loadtest.passing import passing
 from deploy.loadtest.schedule import Schedule
 from deploy.loadtest.search import Run
 from deploy.loadtest.served import describe
@@ -35,9 +31,6 @@ from deploy.loadtest.workload import OUTPUTS, Workload, mixed, workload
 REQUESTS = 4
 #: Of the rate that a server has for one caller alone: what warms it up.
 GENTLE = 0.5
-#: Seconds between two steps of the bar.
-STEP = 0.25
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -97,15 +90,17 @@ class Offered:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those of one run alone."""
     schedule.add_options(parser)
-    parser.add_argument("--seconds", type=float, help=f"({SECONDS:g}, or as long as {FEWEST} requests take)")
-    parser.add_argument("--batch", type=int, default=1, help="images a request (%(default)s)")
+    parser.add_argument("--seconds", type=POSITIVE, help=f"({SECONDS:g}, or as long as {FEWEST} requests take)")
+    parser.add_argument("--batch", type=COUNT, default=1, help="images a request (%(default)s)")
     parser.add_argument("--outputs", choices=OUTPUTS, default="embed", help="(%(default)s)")
     parser.add_argument(
         "--mix", type=_share, metavar="MODEL=SHARE", help="that share of the requests is another model's"
     )
-    parser.add_argument("--zipf", type=float, default=0.0, metavar="S", help="exponent of repeats; 0 is all alike")
-    parser.add_argument("--bad", type=float, default=0.0, metavar="SHARE", help="of requests with a bad file (0)")
-    parser.add_argument("--deadline", type=float, metavar="MS", help=f"of a request ({PATIENCE} times --p99)")
+    parser.add_argument(
+        "--zipf", type=NOT_NEGATIVE, default=0.0, metavar="S", help="exponent of repeats; 0 is all alike"
+    )
+    parser.add_argument("--bad", type=SHARE, default=0.0, metavar="SHARE", help="of requests with a bad file (0)")
+    parser.add_argument("--deadline", type=POSITIVE, metavar="MS", help=f"of a request ({PATIENCE} times --p99)")
 
 
 def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, LoadReport]:
@@ -120,7 +115,6 @@ def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, L
     when = schedule.schedule(options, 1.0 if options.seconds is None else options.seconds)
     if options.seconds is None:
         when = schedule.schedule(options, long_enough(when.rate, SECONDS))
-    _check(options)
     load, images, asked = _workload(options, options.model)
     if options.mix:
         model, share = options.mix
@@ -133,21 +127,12 @@ def run(options: argparse.Namespace, tls: TLS | None = None) -> tuple[Offered, L
             count(metrics)  # an address that is wrong is told now
         alone = time_alone(url, options.model, images, tls)
         warm(url, load, min(when.rate, GENTLE / alone), tls)
-        with _bar(when.seconds):
+        with passing(when.seconds, "offer"):
             outcome = send(url, load, when.due(options.seed), deadline, options.processes, metrics, tls)
         server = describe(url, load.model.split("+"), started=not options.url, tls=tls)
     verdict = judge(outcome, target, level=when.level)
     offered = Offered(when, load, asked, alone, target, Run(when.rate, outcome, verdict, confirms=True))
     return offered, LoadReport.now([offered.as_report()], server)
-
-
-def _check(options: argparse.Namespace) -> None:
-    for name, value, unit in (("p99", options.p99, "milliseconds"), ("deadline", options.deadline, "milliseconds")):
-        if value is not None and not value > 0:
-            raise LoadTestError(f"--{name} is {value:g}: want {unit}, more than 0")
-    for name, value in (("batch", options.batch), ("processes", options.processes)):
-        if value < 1:
-            raise LoadTestError(f"--{name} is {value}: want a whole number, at least 1")
 
 
 def _workload(
@@ -172,22 +157,3 @@ def _share(text: str) -> tuple[str, float]:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"got {text!r}, want MODEL=SHARE, such as {SERVED_MODELS[0]}=0.2")
-
-
-@contextmanager
-def _bar(seconds: float) -> Iterator[None]:
-    """The schedule's time, as it passes."""
-    ended = threading.Event()
-    with tqdm(total=seconds, desc="offer", bar_format=BAR, file=sys.stderr) as bar:
-
-        def move() -> None:
-            while not ended.wait(STEP):
-                bar.update(min(STEP, seconds - bar.n))
-
-        mover = threading.Thread(target=move)
-        mover.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            mover.join()

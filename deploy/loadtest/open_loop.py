@@ -118,7 +118,12 @@ def offer(
         # Not by fork: gRPC has threads.
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             sending = [pool.submit(_send, server, workload, order[part], due[part], deadline, start) for part in parts]
-            told = [each.result() for each in sending]
+            try:
+                told = [each.result() for each in sending]
+            except BaseException:  # else the pool waits for the end of the run, after Ctrl-C as well
+                for process in multiprocessing.active_children():
+                    process.kill()
+                raise
     lag, latency = np.empty(len(due)), np.empty(len(due))
     status = np.empty(len(due), dtype="U24")
     for part, (its_lag, its_latency, its_status, _) in zip(parts, told, strict=True):

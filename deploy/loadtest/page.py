@@ -68,6 +68,8 @@ def sentence(model: ModelReport) -> str:
     target = f"{1000 * model.p99_target_seconds:.0f} ms"
     if model.runs and all(run.verdict.invalid for run in model.runs):
         return f"Nothing can be said of {model.model}: {model.runs[-1].verdict}."
+    if not model.ended:
+        return f"The search for {model.model} was stopped before it came to its end."
     if not model.rate:
         return f"{model.model} keeps a 99th percentile of {target} at no rate that was tried."
     runs = model.confirmed

@@ -6,6 +6,7 @@ The two bounds of Williams, Waterman, Patterson: "Roofline" (Communications of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
@@ -14,11 +15,19 @@ from alexnet_client.contract import IMAGE
 from export.engines.gpu import UnknownGpu
 from training.model import AlexNet
 
-#: FP16 operations (a multiplication and an addition are two) that the tensor cores of one multiprocessor do in a clock,
-#: dense. NVIDIA's architecture papers: Turing, A100, GA102, Ada, H100, RTX Blackwell.
-OPERATIONS = {"sm75": 1024, "sm80": 2048, "sm86": 1024, "sm89": 1024, "sm90": 4096, "sm120": 1024}
-#: How many times as many in narrower types.
-SPEEDUP = {"fp16": 1, "int8": 2, "fp8": 2}
+#: Operations (a multiplication and an addition are two) that one multiprocessor does in a clock: its cores in FP32, as
+#: engines are built without TF32, and its tensor cores in FP16, dense. NVIDIA's architecture papers: Turing, A100,
+#: GA102, Ada, H100, RTX Blackwell.
+OPERATIONS = {
+    "sm75": (128, 1024),
+    "sm80": (128, 2048),
+    "sm86": (256, 1024),
+    "sm89": (256, 1024),
+    "sm90": (256, 4096),
+    "sm120": (256, 1024),
+}
+#: How many times as many tensor cores do in narrower types.
+NARROW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,11 @@ class Roof:
 
     #: Bytes a second of device memory.
     bandwidth: float
-    #: FP16 operations a second.
-    operations: float
+    #: Precision -> operations a second.
+    operations: dict[str, float]
 
     @classmethod
-    def of(cls, capability: str, multiprocessors: int, clock: float, memory_clock: float, bus: int) -> Roof:
+    def of(cls, capability: str, multiprocessors: int, clock: float, memory_clock: float, bus: int) -> Self:
         """From what the driver says.
 
         Args:
@@ -40,11 +49,13 @@ class Roof:
             bus: width to device memory, in bits.
 
         Raises:
-            ValueError: a compute capability whose tensor cores are not known here.
+            UnknownGpu: a compute capability whose tensor cores are not known here.
         """
         if capability not in OPERATIONS:
             raise UnknownGpu(f"got compute capability {capability}: want one of {', '.join(OPERATIONS)}, or add it")
-        return cls(2 * memory_clock * bus / 8, OPERATIONS[capability] * multiprocessors * clock)
+        fp32, fp16 = (each * multiprocessors * clock for each in OPERATIONS[capability])
+        operations = {"fp32": fp32, "fp16": fp16, "int8": NARROW * fp16, "fp8": NARROW * fp16}
+        return cls(2 * memory_clock * bus / 8, operations)
 
     def seconds(self, weights: int, macs: int, batch: int, precision: str) -> float:
         """The least time for one batch.
@@ -53,7 +64,7 @@ class Roof:
             weights: bytes of all weights in that precision.
             macs: multiplications with addition for one image.
         """
-        return max(weights / self.bandwidth, 2 * macs * batch / (self.operations * SPEEDUP[precision]))
+        return max(weights / self.bandwidth, 2 * macs * batch / self.operations[precision])
 
 
 def macs(model: AlexNet) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.loadtest.arrivals import Profile, arrivals, ramp, spike, steady
-from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.loadtest_error import WrongUsage
+from deploy.loadtest.number import NOT_NEGATIVE, POSITIVE, WHOLE
 
 POISSON, CONSTANT, GAMMA, RAMP, SPIKE = KINDS = ("poisson", "constant", "gamma", "ramp", "spike")
 #: Where the option is not given: bursts, and times the rate.
@@ -53,27 +53,28 @@ class Schedule:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those that :func:`schedule` reads."""
-    parser.add_argument("--rate", type=float, required=True, metavar="N", help="requests a second; of a ramp, at last")
+    parser.add_argument(
+        "--rate", type=POSITIVE, required=True, metavar="N", help="requests a second; of a ramp, at last"
+    )
     parser.add_argument("--arrivals", choices=KINDS, default=POISSON, help="(%(default)s)")
-    parser.add_argument("--burstiness", type=float, metavar="CV", help=f"of the gaps: 1 is Poisson ({BURSTINESS:g})")
-    parser.add_argument("--start", type=float, metavar="N", help="of a ramp, requests a second at first (0)")
-    parser.add_argument("--height", type=float, metavar="X", help=f"of a spike, times the rate ({HEIGHT:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (%(default)s)")
+    parser.add_argument(
+        "--burstiness", type=NOT_NEGATIVE, metavar="CV", help=f"of the gaps: 1 is Poisson ({BURSTINESS:g})"
+    )
+    parser.add_argument("--start", type=NOT_NEGATIVE, metavar="N", help="of a ramp, requests a second at first (0)")
+    parser.add_argument("--height", type=POSITIVE, metavar="X", help=f"of a spike, times the rate ({HEIGHT:g})")
+    parser.add_argument("--seed", type=WHOLE, default=0, help="of everything that is drawn (%(default)s)")
 
 
 def schedule(options: argparse.Namespace, seconds: float) -> Schedule:
     """Of so many seconds.
 
     Raises:
-        LoadTestError: an option cannot be meant.
+        WrongUsage: an option cannot be meant.
     """
     kind: str = options.arrivals
     for name, kinds in _OF.items():
         if getattr(options, name) is not None and kind not in kinds:
-            raise LoadTestError(f"--{name} is of {', '.join(kinds)}: leave it out, or give --arrivals one of them")
-    for name, value in (("rate", options.rate), ("seconds", seconds)):
-        if not 0 < value < math.inf:
-            raise LoadTestError(f"--{name} is {value:g}: want a number that is more than 0 and finite")
+            raise WrongUsage(f"--{name} is of {', '.join(kinds)}: leave it out, or give --arrivals one of them")
     rate, burstiness = options.rate, _or(options.burstiness, BURSTINESS if kind == GAMMA else 1.0)
     if kind == CONSTANT:
         return Schedule(steady(rate, seconds), 0.0, f"at an even beat of {rate:g}/s")

@@ -12,8 +12,12 @@ from deploy.loadtest.verdict import Verdict, judge
 
 #: How close two rates are, the one kept and the other not, that are taken for one.
 CLOSE = 1.05
-#: Runs at the rate that is found, all of which have to keep the target; if not, it is lowered by as much.
-REPEATS, LOWER = 3, 0.95
+#: Runs at the rate that is found, all of which have to keep the target; if not, it is lowered by as much. As many tell
+#: one server from another: of four and four runs of the same, all four are the better ones once in 70 times; of three
+#: and three once in 20.
+REPEATS, LOWER = 4, 0.95
+#: Runs that a search usually takes: until the target is missed, to narrow that down, and to confirm what is found.
+USUAL = 4 + 4 + REPEATS
 #: Attempts to find one that is kept again.
 PATIENCE = 20
 #: Runs that may be invalid in a row: a machine has its moments.
@@ -40,6 +44,8 @@ class Search:
     runs: list[Run]
     #: Requests a second; 0 if none was kept.
     rate: float
+    #: Whether it came to its end.
+    ended: bool = True
 
     @property
     def confirmed(self) -> list[Run]:
@@ -51,7 +57,7 @@ def search(
     offer: Callable[[float], Outcome],
     p99: float,
     first: float,
-    heard: Callable[[Run], None],
+    heard: Callable[[Search], None],
     *,
     close: float = CLOSE,
     repeats: int = REPEATS,
@@ -62,7 +68,7 @@ def search(
         offer: runs so many requests a second.
         p99: seconds.
         first: rate to begin with.
-        heard: told each run when it has ended.
+        heard: told what was tried so far, whenever a run has ended.
         close: as :data:`CLOSE`.
         repeats: runs that confirm it.
 
@@ -86,30 +92,38 @@ def confirm(
     offer: Callable[[float], Outcome],
     p99: float,
     rate: float,
-    heard: Callable[[Run], None],
+    heard: Callable[[Search], None],
     *,
     repeats: int = REPEATS,
 ) -> Search:
-    """Whether a given rate is kept, each time; takes, returns and raises what :func:`search` does."""
+    """Whether a given rate is kept, each time; takes, returns and raises what :func:`search` does.
+
+    All runs are made, also after one that misses: they can be compared with others.
+    """
     runs: list[Run] = []
     keeps = _judged(offer, p99, heard, runs)
-    return Search(p99, runs, rate if all(keeps(rate, True) for _ in range(repeats)) else 0.0)
+    kept = [keeps(rate, True) for _ in range(repeats)]
+    return Search(p99, runs, rate if all(kept) else 0.0)
 
 
 def _judged(
-    offer: Callable[[float], Outcome], p99: float, heard: Callable[[Run], None], runs: list[Run]
+    offer: Callable[[float], Outcome], p99: float, heard: Callable[[Search], None], runs: list[Run]
 ) -> Callable[[float, bool], bool]:
     """Tells whether a rate is kept, and whether it is asked to confirm it; each run is noted in ``runs``."""
 
     def keeps(rate: float, confirms: bool) -> bool:
+        grew = 0.0
         for _ in range(MOMENTS):
             outcome = offer(rate)
-            run = Run(rate, outcome, judge(outcome, p99), confirms)
-            runs.append(run)
-            heard(run)
-            if run.verdict.kept or run.verdict.missed:
-                return run.verdict.kept
-        raise LoadTestError(f"at {rate:.0f} requests a second, {MOMENTS} times in a row: {run.verdict}")
+            verdict = judge(outcome, p99)
+            if verdict.growth and not verdict.invalid:
+                verdict = verdict.after(grew) if grew else verdict
+                grew = verdict.growth
+            runs.append(Run(rate, outcome, verdict, confirms))
+            heard(Search(p99, runs, 0.0, ended=False))
+            if verdict.kept or verdict.missed:
+                return verdict.kept
+        raise LoadTestError(f"at {rate:.0f} requests a second, {MOMENTS} times in a row: {verdict}")
 
     return keeps
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ LAG = 0.2
 BUSY = 0.9
 #: Share of requests that may fail for other reasons than the server's load.
 FAILED = 0.001
-#: The median of the last quarter over that of the first: more, and the queue grows with the run.
+#: The median of the last quarter over that of the first: more, and the queue may grow with the run.
 GROWTH = 2.0
 #: Of the target: a median below is too small to grow.
 TELLING = 0.1
@@ -31,16 +31,28 @@ class Verdict:
     invalid: tuple[str, ...]
     #: Why the server did not keep the target.
     missed: tuple[str, ...]
+    #: How many times latency grew during the run, where that is too much; 0 where not. A queue that grows without bound
+    #: does so again, a neighbour's noise does not: one run alone does not tell them apart.
+    growth: float = 0.0
 
     @property
     def kept(self) -> bool:
         """Whether the run counts, and the server kept the target."""
-        return not self.invalid and not self.missed
+        return not self.invalid and not self.missed and not self.growth
 
     def __str__(self) -> str:
         if self.invalid:
             return f"INVALID: {'; '.join(self.invalid)}"
-        return f"missed: {'; '.join(self.missed)}" if self.missed else "VALID"
+        if self.missed:
+            return f"missed: {'; '.join(self.missed)}"
+        if self.growth:
+            return f"cannot tell: latency grew {_times(self.growth)}: run it again, a queue without bound does so again"
+        return "VALID"
+
+    def after(self, growth: float) -> Verdict:
+        """The same of a run after one, at the same rate, in which latency had grown as well."""
+        grows = f"latency grows without bound: {_times(self.growth)}, and {growth:.1f} times in a run before"
+        return replace(self, missed=(*self.missed, grows))
 
 
 def judge(outcome: Outcome, p99: float, *, level: bool = True) -> Verdict:
@@ -66,9 +78,12 @@ def judge(outcome: Outcome, p99: float, *, level: bool = True) -> Verdict:
         missed.append(f"{100 * failed / len(outcome.due):.1f} % without an answer ({why})")
     if (got := outcome.percentile(99)) > p99:
         missed.append(f"p99 {1000 * got:.0f} ms")
-    if level and (growth := drift(outcome)) > GROWTH and outcome.percentile(50) > TELLING * p99:
-        missed.append(f"latency grows without bound: {growth:.1f} times from the first quarter to the last")
-    return Verdict(tuple(invalid), tuple(missed))
+    grew = drift(outcome) if level and outcome.percentile(50) > TELLING * p99 else 0.0
+    return Verdict(tuple(invalid), tuple(missed), grew if grew > GROWTH else 0.0)
+
+
+def _times(growth: float) -> str:
+    return f"{growth:.1f} times from the first quarter to the last"
 
 
 def drift(outcome: Outcome) -> float:

@@ -12,7 +12,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest
 from alexnet_client._request import Wanted, requests, takes_files
 from alexnet_client.checksum import Expected
 from alexnet_client.contract import EMBEDDING, PROBABILITIES
-from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.loadtest_error import WrongUsage
 
 #: What is wanted of each image, by name.
 OUTPUTS = {
@@ -69,19 +69,19 @@ def workload(
         zipf: exponent of how much more often the first are sent than the last (Zipf's law); 0 is all alike.
 
     Raises:
-        LoadTestError: that cannot be made.
+        WrongUsage: that cannot be made.
     """
     if outputs not in OUTPUTS:
-        raise LoadTestError(f"outputs is {outputs!r}: want one of {', '.join(OUTPUTS)}")
+        raise WrongUsage(f"outputs is {outputs!r}: want one of {', '.join(OUTPUTS)}")
     if not 0 <= bad < 1:
-        raise LoadTestError(f"bad is {bad}: want a share of the requests, from 0 to less than 1")
+        raise WrongUsage(f"bad is {bad}: want a share of the requests, from 0 to less than 1")
     if bad and not takes_files(model):
-        raise LoadTestError(f"{model} is sent pixels, of which none are bad: want bad=0, or a model that takes files")
+        raise WrongUsage(f"{model} is sent pixels, of which none are bad: want bad=0, or a model that takes files")
     made = [
         _message(model, images[first : first + batch], outputs) for first in range(0, len(images) - batch + 1, batch)
     ]
     if not made:
-        raise LoadTestError(f"got {len(images)} images for requests of {batch}: want as many at least")
+        raise WrongUsage(f"got {len(images)} images for requests of {batch}: want as many at least")
     chances = np.arange(1, len(made) + 1, dtype=np.float64) ** -zipf
     chances *= (1 - bad) / chances.sum()
     if bad:
@@ -95,10 +95,10 @@ def mixed(first: Workload, second: Workload, share: float) -> Workload:
     """Both, ``share`` of the requests the second's, which has no bad ones and as many images a request.
 
     Raises:
-        LoadTestError: that cannot be made.
+        WrongUsage: that cannot be made.
     """
     if not 0 < share < 1:
-        raise LoadTestError(f"the share of {second.model} is {share:g}: want more than 0 and less than 1")
+        raise WrongUsage(f"the share of {second.model} is {share:g}: want more than 0 and less than 1")
     chances = np.concatenate((share * second.chances, (1 - share) * first.chances))
     messages = [*second.messages, *first.messages]  # the bad one stays the last
     expected = [*second.expected, *first.expected]
@@ -108,7 +108,7 @@ def mixed(first: Workload, second: Workload, share: float) -> Workload:
 def _message(model: str, images: Sequence[bytes | NDArray[np.uint8]], outputs: str) -> tuple[bytes, Expected]:
     made = list(requests(model, images, OUTPUTS[outputs]))
     if len(made) != 1:
-        raise LoadTestError(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
+        raise WrongUsage(f"{len(images)} images do not fit into one request: want fewer, or smaller ones")
     made[0].message.model_name = model
     return made[0].encode(), made[0].expected
 

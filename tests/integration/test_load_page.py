@@ -124,7 +124,7 @@ def test_one_run_from_the_command_line(server: LocalServer, tmp_path: Path, monk
     monkeypatch.setattr(load, "WARM_UP", 0.2)
     asked = ("offer", "--url", server.grpc_url, "--metrics", server.metrics_url, "--model", "alexnet", "--bad", "0.2")
     how = ("--rate", "30", "--seconds", "1", "--arrivals", "gamma", "--p99", "60000", "--output", str(tmp_path))
-    assert main([*asked, *how]) == 1
+    assert main([*asked, *how]) == 3
     said = capsys.readouterr().out
     assert "unanswered       0.00 %\n" in said  # the bad are refused, which is what is wanted
     assert "\nINVALID: " in said

@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.loadtest.__main__ import main
 from deploy.loadtest.loadgen.process import run
 from deploy.loadtest.loadgen.settings import Settings
 from deploy.serve.server import LocalServer
+from tests.certificates import Certificates
 from tests.conftest import ROOT, Built, command, environment
 from tests.fake_triton import FakeTriton
 from tests.patterns import Patterns
@@ -58,6 +60,21 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
     """Nobody listens: every request fails, is told to LoadGen, and counted."""
     ended = run("127.0.0.1:1", "alexnet", [b""], Settings("Offline", accuracy=True), tmp_path / "logs")
     assert sum(ended.failures.values()) == 1
+
+
+def test_a_server_that_speaks_tls_is_asked_as_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificates = Certificates(tmp_path)
+    for name in ("ca", "certificate", "key"):
+        monkeypatch.setenv(f"ALEXNET_TLS_{name.upper()}", str(getattr(certificates.mutual, name)))
+    few = ("--scenario", "SingleStream", "--duration", "0.1", "--queries", "64")
+    with FakeTriton(credentials=certificates.server(ask_for_clients=True)) as server:
+        status = main(["loadgen", "--url", server.url, "--output", str(tmp_path / "bench"), *few])
+    said = capsys.readouterr().out
+    assert "LoadGen: VALID: p90, ms " in said
+    assert "samples failed" not in said
+    assert status == 0
 
 
 def test_a_killed_run_leaves_no_process_and_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.loadtest_error import LoadTestError, WrongUsage
 
 #: Where each value stands in the text, which keeps its comments.
 PLACES = {
@@ -40,12 +40,12 @@ class Candidate:
         """Refuse what the design excludes.
 
         Raises:
-            LoadTestError: says why.
+            WrongUsage: says why.
         """
         if self.delay < 0:
-            raise LoadTestError(f"delay is {self.delay}: want 0 microseconds or more")
+            raise WrongUsage(f"delay is {self.delay}: want 0 microseconds or more")
         if self.instances < 2:
-            raise LoadTestError(f"instances is {self.instances}: want 2 or more, {FIXED['one instance']}")
+            raise WrongUsage(f"instances is {self.instances}: want 2 or more, {FIXED['one instance']}")
 
     def __str__(self) -> str:
         return f"delay {self.delay} µs, {self.instances} instances"

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from alexnet_client.files import atomic_path
 from deploy.loadtest.configure.configure import DELAYS, INSTANCES, QUICK, THOROUGH, candidates, configure
+from deploy.loadtest.number import COUNT, WHOLE
 
 #: Of the test split, evenly spread.
 IMAGES = 256
@@ -18,8 +19,8 @@ IMAGES = 256
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those of the search alone."""
-    parser.add_argument("--delays", type=int, nargs="+", default=DELAYS, metavar="US", help="(%(default)s)")
-    parser.add_argument("--instances", type=int, nargs="+", default=INSTANCES, metavar="N", help="(%(default)s)")
+    parser.add_argument("--delays", type=WHOLE, nargs="+", default=DELAYS, metavar="US", help="(%(default)s)")
+    parser.add_argument("--instances", type=COUNT, nargs="+", default=INSTANCES, metavar="N", help="(%(default)s)")
     parser.add_argument(
         "--quick", action="store_true", help=f"coarser, shorter, fewer rounds, {QUICK.budget / 60:.0f} minutes at most"
     )

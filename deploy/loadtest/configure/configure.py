@@ -19,10 +19,10 @@ from alexnet_client.files import file_errors
 from alexnet_client.outputs import Outputs
 from deploy.loadtest.configure.candidate import Candidate, configured, published
 from deploy.loadtest.configure.trial import Choice, Trial
-from deploy.loadtest.load import images_for, runs, target_of, time_alone, warm
+from deploy.loadtest.load import FIRST, images_for, runs, target_of, time_alone, warm
 from deploy.loadtest.loadtest_error import LoadTestError
 from deploy.loadtest.open_loop import Outcome
-from deploy.loadtest.search import CLOSE, Run, search
+from deploy.loadtest.search import CLOSE, Search, search
 from deploy.loadtest.workload import Workload, workload
 from deploy.serve.server import LocalServer
 from export.artefacts import manifest
@@ -61,7 +61,7 @@ def candidates(delays: Sequence[int], instances: Sequence[int]) -> list[Candidat
     """Every pair.
 
     Raises:
-        LoadTestError: one is excluded.
+        WrongUsage: one is excluded.
     """
     return [Candidate(delay, count) for count in instances for delay in delays]
 
@@ -100,7 +100,7 @@ def configure(
         answers = _ask(url, model, images)
         alone = time_alone(url, model, images[0])
         target = target_of(p99, alone)
-        present.rates.append(_rate(url, load, target, 0.5 / alone, effort, _telling(present, heard)))
+        present.rates.append(_rate(url, load, target, FIRST / alone, effort, _telling(present, heard)))
     if not present.rate:
         raise LoadTestError(
             f"{model} as published keeps p99 under {1000 * target:.0f} ms at no rate: give another --p99"
@@ -182,7 +182,7 @@ def _rate(
     target: float,
     first: float,
     effort: Effort,
-    heard: Callable[[Run], None],
+    heard: Callable[[Search], None],
     published: float = 0.0,
 ) -> float:
     warm(url, load, first / 2)
@@ -196,5 +196,9 @@ def _rate(
     return search(offer, target, first, heard, close=effort.close, repeats=1).rate
 
 
-def _telling(trial: Trial, heard: Callable[[str], None]) -> Callable[[Run], None]:
-    return lambda run: heard(f"{trial.candidate}: {run.rate:.0f}/s {'kept' if run.verdict.kept else 'not kept'}")
+def _telling(trial: Trial, heard: Callable[[str], None]) -> Callable[[Search], None]:
+    def told(found: Search) -> None:
+        run = found.runs[-1]
+        heard(f"{trial.candidate}: {run.rate:.0f}/s {'kept' if run.verdict.kept else 'not kept'}")
+
+    return told

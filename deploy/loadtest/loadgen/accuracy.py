@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from alexnet_client import TLS
 from alexnet_client.contract import PRECISION_MODELS
 from deploy.loadtest import load
 from deploy.loadtest.loadgen import process
@@ -54,6 +55,7 @@ def measure_accuracy(
     logs: Path,
     scenario: str = OFFLINE,
     rate: float | None = None,
+    tls: TLS | None = None,
 ) -> Accuracy:
     """Every image of the test split once, in LoadGen's accuracy mode.
 
@@ -62,6 +64,7 @@ def measure_accuracy(
         data: the data set that the repository's graphs were proved on.
         logs: folder for a folder of LoadGen's files.
         rate: Server's queries a second; None is an easy one.
+        tls: who the server must be; None is plain text.
 
     Raises:
         LoadTestError: nothing was proved on this data, images have no answer, or the server has another release.
@@ -71,11 +74,11 @@ def measure_accuracy(
     images = labelled_as(open_labelled(data, "test"), artefact.read_labels(repository / model), repository)
     right = _right_offline(model, proof, images)
     split = Split(images, model)
-    alone = load.time_alone(url, model, split[0])
+    alone = load.time_alone(url, model, split[0], tls)
     easy = (LEISURE if scenario == SERVER else 1.0) / alone
     settings = Settings(scenario, accuracy=True, rate=easy if rate is None else rate)
     folder = logs / f"{model}-{settings.name}"
-    ended = process.run(url, model, split, settings, folder)
+    ended = process.run(url, model, split, settings, folder, tls)
     if ended.failures:
         why, count = max(ended.failures.items(), key=lambda each: each[1])
         raise LoadTestError(f"{sum(ended.failures.values())} of {len(images)} images have no answer ({count} x {why})")

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from alexnet_client import TLS
+from alexnet_client._options import Options
 from alexnet_client.files import PASSABLE, file_errors
 from deploy.loadtest.loadgen.samples import Image, SampleLibrary, Split
 from deploy.loadtest.loadgen.settings import Settings, in_flight
@@ -39,11 +41,14 @@ class Ended:
     versions: frozenset[str]
 
 
-def run(url: str, model: str, images: Split | Sequence[Image], settings: Settings, logs: Path) -> Ended:
+def run(
+    url: str, model: str, images: Split | Sequence[Image], settings: Settings, logs: Path, tls: TLS | None = None
+) -> Ended:
     """Have LoadGen ask a server.
 
     Args:
         logs: folder of LoadGen's own files, ``mlperf_log_*``; it appears when the run has ended.
+        tls: who the server must be; None is plain text.
 
     Raises:
         LoadTestError: LoadGen is not installed, or ended with the run.
@@ -52,7 +57,8 @@ def run(url: str, model: str, images: Split | Sequence[Image], settings: Setting
     partial = logs.with_name(f".{logs.name}.{os.getpid()}.partial")
     context = multiprocessing.get_context("spawn")  # not by fork: gRPC has threads
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_drive, args=(sender, url, model, images, settings, partial), daemon=True)
+    server = Options(url, model, timeout=None, tls=tls)
+    process = context.Process(target=_drive, args=(sender, server, images, settings, partial), daemon=True)
     with file_errors(logs):
         partial.mkdir(parents=True)
         try:
@@ -79,7 +85,7 @@ def _heard(receiver: Connection) -> Ended:
 
 
 def _drive(
-    sender: Connection, url: str, model: str, images: Split | Sequence[Image], settings: Settings, logs: Path
+    sender: Connection, server: Options, images: Split | Sequence[Image], settings: Settings, logs: Path
 ) -> None:
     """In the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the parent ends this one
@@ -91,7 +97,7 @@ def _drive(
         return
     library = SampleLibrary(images)
     bar = tqdm(
-        desc=f"{model} {settings.name}",
+        desc=f"{server.model} {settings.name}",
         total=library.total if settings.accuracy else None,
         unit="sample",
         mininterval=1.0,
@@ -109,7 +115,7 @@ def _drive(
             )
 
     system = SystemUnderTest(
-        url, model, library, completed, classes=settings.accuracy, in_flight=in_flight(settings.scenario)
+        server, library, completed, classes=settings.accuracy, in_flight=in_flight(settings.scenario)
     )
     with bar, system:
         sut = lg.ConstructSUT(system.issue, system.flush)

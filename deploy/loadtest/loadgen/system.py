@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
 from alexnet_client import InvalidImage
+from alexnet_client._channel import connect
 from alexnet_client._errors import ANOTHERS
+from alexnet_client._options import Options
 from alexnet_client._request import requests
 from alexnet_client._results import belongs_to, tensor
 from alexnet_client.checksum import Expected
@@ -42,7 +44,7 @@ class SystemUnderTest:
     """Sends what LoadGen asks for, as many samples a request as the client sends, and tells when it is answered."""
 
     def __init__(
-        self, url: str, model: str, samples: SampleLibrary, completed: Completed, *, classes: bool, in_flight: int
+        self, server: Options, samples: SampleLibrary, completed: Completed, *, classes: bool, in_flight: int
     ) -> None:
         """Connect.
 
@@ -51,15 +53,14 @@ class SystemUnderTest:
             classes: read the most probable class of each answer.
             in_flight: requests under way; :meth:`issue` waits when there are as many.
         """
-        self._model = model
+        self._model = server.model
         self._samples = samples
         self._completed = completed
         self._classes = classes
         self._outputs = OUTPUTS["probabilities" if classes else "embed"]
         self._room = threading.Semaphore(in_flight)
         self._lock = threading.Lock()
-        options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.insecure_channel(url, options=options)
+        self._channel = connect(server, server.tls.credentials() if server.tls else None, grpc)
         self._infer = self._channel.unary_unary(INFER)
         #: What requests failed of, and how many samples. LoadGen knows no failure: to it every completion is an answer.
         self.failures: Counter[str] = Counter()

@@ -113,19 +113,19 @@ def test_a_value_that_cannot_be_meant_is_an_error_that_names_it(values: Path, se
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "said", "status"),
     [
-        (ENGINES, "build-engines: this machine has no GPU: run it where the engines will serve"),
-        (LOAD_TEST, "tls/ca.crt"),
+        (ENGINES, "build-engines: this machine has no GPU: run it where the engines will serve", 1),
+        (LOAD_TEST, "tls/ca.crt", 3),
     ],
     ids=["engines", "load test"],
 )
 def test_the_image_with_a_gpus_runtime_has_what_they_need(
-    values: Path, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    values: Path, said: str, status: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As far as they go without a GPU and a server: to what they tell of that."""
     job = of_kind(render(values, "loadTest.wait=0"), "Job")
     container(job)["env"].append({"name": "PYTHONPATH", "value": only_what_it_has("Dockerfile", tmp_path)})
     with Pod(job, tmp_path).start() as process:
-        assert process.wait() == 1
+        assert process.wait() == status
     assert said in capfd.readouterr().err.splitlines()[-1]

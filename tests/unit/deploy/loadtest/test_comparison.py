@@ -11,8 +11,11 @@ import pytest
 from deploy.loadtest import load_report
 from deploy.loadtest.__main__ import main
 from deploy.loadtest.comparison import IMPROVEMENT, NOISE, REGRESSION, as_table, compare
-from deploy.loadtest.load_report import LoadReport, Machine
+from deploy.loadtest.load import Load, as_report
+from deploy.loadtest.load_report import LoadReport, Machine, Server
 from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.search import confirm
+from tests.unit.deploy.loadtest import simulated
 from tests.unit.deploy.loadtest.simulated import report
 
 
@@ -73,12 +76,24 @@ def test_refusing_is_not_quicker_than_answering_late() -> None:
     assert change.ratio < 1.05
 
 
+def few(report: LoadReport, runs: int) -> LoadReport:
+    (model,) = report.models
+    return replace(report, models=(replace(model, runs=model.runs[:runs], beyond=None),))
+
+
 def test_hardly_a_valid_run_is_no_measurement() -> None:
-    steady = server(noise=0.0)
-    (model,) = steady.models
-    few = replace(steady, models=(replace(model, runs=model.runs[:2], beyond=None),))
-    with pytest.raises(LoadTestError, match="2 runs of alexnet_int8 are valid, want 4"):
-        compare(steady, few)
+    with pytest.raises(LoadTestError) as error:
+        compare(server(noise=0.0), few(server(noise=0.0), 2))
+    assert str(error.value) == ("alexnet_int8 has 2 valid runs, want 4: measure it again, with `load` or `load --rate`")
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(100.0, True), (300.0, False)])
+def test_a_given_rate_makes_as_many_runs_as_a_comparison_wants(rate: float, kept: bool) -> None:
+    """Kept or not."""
+    found = confirm(simulated.server(200.0, 0.05, 1), simulated.P99, rate, lambda _: None)
+    assert bool(found.rate) == kept
+    given = as_report([Load(simulated.WORKLOAD, 0.005, found, None, None)], Server(started=True))
+    assert [change.verdict for change in compare(given, given)] == [NOISE]
 
 
 def test_other_machines_and_targets_are_refused_unless_wanted() -> None:
@@ -92,6 +107,27 @@ def test_other_machines_and_targets_are_refused_unless_wanted() -> None:
         compare(old, stricter)
     with pytest.raises(LoadTestError, match="want a model in common"):
         compare(old, replace(old, models=()))
+
+
+def test_exit_statuses_tell_a_regression_from_what_cannot_be_told_and_from_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    load_report.write(server(), old)
+    load_report.write(few(server(), 2), new)
+    assert main(["compare", str(old), str(new)]) == 3
+    assert capsys.readouterr().err == (
+        "python -m deploy.loadtest compare: alexnet_int8 has 2 valid runs, want 4: measure it again, with `load` or "
+        "`load --rate`\n"
+    )
+    assert main(["compare", str(old), str(tmp_path / "absent.json")]) == 3
+    assert "absent.json" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(old)])
+    assert ended.value.code == 2
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "1 for a missed target, a regression or a wrong answer" in capsys.readouterr().out
 
 
 def test_the_command_ends_with_1_on_a_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

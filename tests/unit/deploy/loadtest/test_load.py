@@ -15,6 +15,7 @@ from deploy.loadtest import verdict
 from deploy.loadtest.load import Load, as_report, as_text
 from deploy.loadtest.load_report import Closed, Server, as_json
 from deploy.loadtest.open_loop import OK, Outcome
+from deploy.loadtest.page import sentence
 from deploy.loadtest.search import Run, Search, confirm
 from deploy.loadtest.verdict import judge
 from deploy.loadtest.workload import workload
@@ -61,8 +62,15 @@ def test_everything_is_kept() -> None:
 
 
 def test_a_model_that_keeps_nothing_is_said_so() -> None:
-    none = Load(WORKLOAD, 0.01, Search(0.1, [], 0.0), None, None)
-    assert "none is kept" in as_text([none])
+    slow = outcome(latency=0.4)
+    runs = [Run(2.5, slow, judge(slow, 0.1), confirms=True), Run(2.5, outcome(), judge(outcome(), 0.1), confirms=True)]
+    none = Load(WORKLOAD, 0.01, Search(0.1, runs, 0.0), None, None)
+    p99 = 1000 * slow.percentile(99)
+    assert as_text([none]).endswith(f"   none is kept: at 2.5/s missed: p99 {p99:.0f} ms")
+    stopped = Load(WORKLOAD, 0.01, Search(0.1, runs, 0.0, ended=False), None, None)
+    assert as_text([stopped]).endswith("   stopped after 2 runs, the last at 2.5/s: VALID")
+    (model,) = as_report([stopped], Server(started=True)).models
+    assert sentence(model) == "The search for alexnet_int8 was stopped before it came to its end."
 
 
 def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
@@ -71,9 +79,9 @@ def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.Mon
 
     def at_once(offer, p99: float, first: float, heard) -> Search:
         rates.append(first)
-        run = Run(40.0, offer(40.0), judge(outcome(), p99), confirms=True)
-        heard(run)
-        return Search(p99, [run], 40.0)
+        found = Search(p99, [Run(40.0, offer(40.0), judge(outcome(), p99), confirms=True)], 40.0)
+        heard(found)
+        return found
 
     monkeypatch.setattr(subject, "search", at_once)
     monkeypatch.setattr(subject, "FEWEST", 20)
@@ -90,7 +98,7 @@ def test_a_running_server_is_warmed_asked_and_overloaded(monkeypatch: pytest.Mon
 
 
 def test_a_given_rate_alone_is_offered_to_a_server_that_asks_for_certificates(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
+    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(subject, "FEWEST", 20)
     monkeypatch.setattr(subject, "WARM_UP", 0.1)
@@ -100,6 +108,7 @@ def test_a_given_rate_alone_is_offered_to_a_server_that_asks_for_certificates(
     tls = replace(certificates.mutual, server_name="triton.example")
     with FakeTriton(credentials=certificates.server(ask_for_clients=True)) as server:
         (load,), _ = subject.measure_load(server.url, tmp_path, ["alexnet_int8"], 60.0, 0.2, 1, rate=100.0, tls=tls)
+    assert "alexnet_int8: about 4 runs of 0 s, 1 s in all\n" in capsys.readouterr().err
     assert (load.found.rate, load.beyond, load.closed) == (100.0, None, None)
     assert [run.rate for run in load.found.runs] == [100.0] * 2
     assert all(run.outcome.statuses.keys() == {OK} for run in load.found.runs)

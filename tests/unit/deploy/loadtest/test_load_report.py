@@ -10,6 +10,7 @@ import pytest
 from alexnet_client.errors import FileError
 from deploy.loadtest import load_report
 from deploy.loadtest.loadtest_error import LoadTestError
+from deploy.loadtest.search import REPEATS
 from tests.unit.deploy.loadtest.simulated import report
 
 
@@ -19,7 +20,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = load_report.read(tmp_path / "load.json")
     assert read == written
     (model,) = read.models
-    assert len(model.confirmed) == 3
+    assert len(model.confirmed) == REPEATS
     for run in model.confirmed:
         assert run.latency.whole().get_value_at_percentile(99) / 1e6 == pytest.approx(run.p99_seconds, rel=0.02)
 

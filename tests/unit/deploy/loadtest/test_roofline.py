@@ -2,8 +2,9 @@
 
 import pytest
 
+from alexnet_client.contract import PRECISIONS
 from deploy.loadtest import gpu
-from deploy.loadtest.roofline import Roof, macs
+from deploy.loadtest.roofline import OPERATIONS, Roof, macs
 from export.engines.gpu import UnknownGpu
 from training.model import AlexNet
 
@@ -23,11 +24,18 @@ def test_what_the_driver_says_is_what_the_data_sheet_says(
 ) -> None:
     roof = Roof.of(capability, multiprocessors, clock, memory_clock, bus)
     assert roof.bandwidth == pytest.approx(gigabytes * 1e9, rel=0.01)
-    assert roof.operations == pytest.approx(teraflops * 1e12, rel=0.01)
+    assert roof.operations["fp16"] == pytest.approx(teraflops * 1e12, rel=0.01)
+
+
+@pytest.mark.parametrize("capability", OPERATIONS)
+def test_every_published_precision_has_a_roof(capability: str) -> None:
+    roof = Roof.of(capability, 1, 1e9, 1e9, 64)
+    assert set(roof.operations) == set(PRECISIONS)
+    assert roof.operations["fp32"] < roof.operations["fp16"] < roof.operations["int8"]
 
 
 def test_one_image_waits_for_weights_and_a_full_batch_for_arithmetic() -> None:
-    l4 = Roof(bandwidth=300e9, operations=121e12)
+    l4 = Roof(bandwidth=300e9, operations={"fp16": 121e12, "int8": 242e12})
     assert l4.seconds(122_000_000, 714_000_000, 1, "fp16") == pytest.approx(122 / 300e3)
     assert l4.seconds(122_000_000, 714_000_000, 128, "fp16") == pytest.approx(2 * 0.714 * 128 / 121e3)
     assert l4.seconds(61_000_000, 714_000_000, 128, "int8") == pytest.approx(2 * 0.714 * 128 / 242e3)

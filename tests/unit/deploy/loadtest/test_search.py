@@ -55,7 +55,33 @@ def test_a_given_rate_is_tried_as_often_as_one_that_was_found_and_no_other() -> 
     assert (found.rate, rates) == (150, [150] * REPEATS)
     assert len(found.confirmed) == REPEATS
     found = confirm(server(180, rates), P99, 200, [].append)
-    assert (found.rate, rates[REPEATS:], found.confirmed) == (0.0, [200], [])
+    assert (found.rate, rates[REPEATS:], found.confirmed) == (0.0, [200] * REPEATS, [])
+
+
+@pytest.mark.parametrize(
+    ("grows", "kept", "last"),
+    [
+        ([True, False], True, "VALID"),
+        (
+            [True, True],
+            False,
+            "missed: latency grows without bound: 7.0 times from the first quarter to the last, and 7.0 times in a run "
+            "before",
+        ),
+    ],
+)
+def test_growth_in_one_run_is_noise_and_in_two_a_queue(grows: list[bool], kept: bool, last: str) -> None:
+    script = iter(grows)
+    growing = replace(outcome(), latency=np.linspace(0.01, 8, 1000))
+    found = confirm(lambda _: growing if next(script) else outcome(), 10.0, 5.0, [].append, repeats=1)
+    assert (found.rate, str(found.runs[-1].verdict)) == (5.0 if kept else 0.0, last)
+    assert str(found.runs[0].verdict).startswith("cannot tell: latency grew 7.0 times")
+
+
+def test_each_run_is_told_when_it_has_ended() -> None:
+    heard: list[tuple[int, float, bool]] = []
+    confirm(server(180, []), P99, 150, lambda found: heard.append((len(found.runs), found.rate, found.ended)))
+    assert heard == [(number + 1, 0.0, False) for number in range(REPEATS)]
 
 
 def test_a_moment_of_the_machine_does_not_end_the_search() -> None:

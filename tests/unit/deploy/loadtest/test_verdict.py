@@ -64,7 +64,17 @@ def test_failures_are_counted_and_named() -> None:
     assert "0.5 % without an answer (3 OVERLOADED, 2 INTERNAL)" in str(judge(replace(good, status=status), 0.1))
 
 
-def test_a_queue_that_grows_is_said_though_the_target_is_far() -> None:
+def test_latency_that_grows_in_one_run_tells_nothing_and_in_two_that_the_queue_grows() -> None:
     growing = replace(outcome(), latency=np.linspace(0.01, 8, 1000))
-    assert "grows without bound: " in str(judge(growing, 10.0))
-    assert "grows" not in str(judge(outcome(latency=0.0002), 10.0))  # noise of what is small
+    once = judge(growing, 10.0)
+    assert not once.kept
+    assert (once.invalid, once.missed) == ((), ())
+    assert str(once) == (
+        "cannot tell: latency grew 7.0 times from the first quarter to the last: run it again, a queue without bound "
+        "does so again"
+    )
+    assert str(once.after(3.0)) == (
+        "missed: latency grows without bound: 7.0 times from the first quarter to the last, and 3.0 times in a run "
+        "before"
+    )
+    assert judge(outcome(latency=0.0002), 10.0).kept  # noise of what is small

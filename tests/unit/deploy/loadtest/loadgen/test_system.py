@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import grpc
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alexnet_client import AlexNetClient
+from alexnet_client import TLS, AlexNetClient
+from alexnet_client._options import Options
 from deploy.loadtest.loadgen.samples import LOADED, SampleLibrary, Split
 from deploy.loadtest.loadgen.system import SystemUnderTest
+from tests.certificates import Certificates
 from tests.fake_triton import FakeTriton, Scripted
 from tests.patterns import Patterns
 from tests.waiting import wait_until
@@ -38,10 +42,13 @@ class Heard:
         self.told += len(ids)
 
 
-def system(server: FakeTriton, model: str, images: object, heard: Callable, **options: object) -> SystemUnderTest:
+def system(
+    server: FakeTriton, model: str, images: object, heard: Callable, tls: TLS | None = None, **options: object
+) -> SystemUnderTest:
     library = SampleLibrary(images)
     library.load(range(library.total))
-    return SystemUnderTest(server.url, model, library, heard, **{"classes": True, "in_flight": 1000, **options})
+    asked = Options(server.url, model, timeout=None, tls=tls)
+    return SystemUnderTest(asked, library, heard, **{"classes": True, "in_flight": 1000, **options})
 
 
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_int8"])
@@ -55,6 +62,19 @@ def test_every_sample_gets_the_class_that_the_client_would_get(model: str, image
     assert heard.classes == {sample.id: right[sample.index] for sample in query}
     assert len(set(heard.classes.values())) > 1  # or nothing is compared
     assert sut.versions == {"1"}
+    assert not sut.failures
+
+
+def test_a_server_that_speaks_tls_is_asked_with_a_certificate_and_a_token(images: Patterns, tmp_path: Path) -> None:
+    certificates, heard = Certificates(tmp_path), Heard()
+    tls = replace(certificates.mutual, token="let me in")
+    with (
+        FakeTriton(credentials=certificates.server(ask_for_clients=True)) as server,
+        system(server, "alexnet_int8", Split(images, "alexnet_int8"), heard, tls) as sut,
+    ):
+        sut.issue([Sample(0, 0)])
+        wait_until(lambda: heard.told == 1, "the sample to be told")
+        assert server.metadata[-1]["authorization"] == "Bearer let me in"
     assert not sut.failures
 
 
