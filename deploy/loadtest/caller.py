@@ -11,9 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +25,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from alexnet_client import AlexNetClient, AsyncAlexNetClient
 from alexnet_client.contract import EMBEDDING, IMAGE, precision_model
+from deploy.loadtest.apart import apart
 from deploy.loadtest.perf_analyzer import measure
 from deploy.serve.server import LocalServer
 
@@ -201,8 +200,7 @@ def measure_callers(repository: Path, rounds: int, seconds: float) -> Costs:
 
 def _in_a_process(name: str, url: str, seconds: float) -> Cost:
     """So that the processor time is the caller's alone."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_measure_one, name, url, seconds).result()
+    return apart(_measure_one, [(name, url, seconds)])[0]
 
 
 def _measure_one(name: str, url: str, seconds: float) -> Cost:

@@ -7,11 +7,9 @@ overloads it. Latency counts from when a request was due, not from when the gene
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +24,7 @@ from alexnet_client._channel import connect
 from alexnet_client._options import Options
 from alexnet_client._results import belongs_to
 from alexnet_client.contract import OVERLOAD_SIGNS
+from deploy.loadtest.apart import apart
 from deploy.loadtest.server_time import ModelTime
 from deploy.loadtest.workload import Workload
 from deploy.serve.envoy import INFER
@@ -115,15 +114,7 @@ def offer(
         told = [_send(server, workload, order, due, deadline, time.monotonic())]
     else:
         start = time.monotonic() + HEAD_START
-        # Not by fork: gRPC has threads.
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            sending = [pool.submit(_send, server, workload, order[part], due[part], deadline, start) for part in parts]
-            try:
-                told = [each.result() for each in sending]
-            except BaseException:  # else the pool waits for the end of the run, after Ctrl-C as well
-                for process in multiprocessing.active_children():
-                    process.kill()
-                raise
+        told = apart(_send, [(server, workload, order[part], due[part], deadline, start) for part in parts])
     lag, latency = np.empty(len(due)), np.empty(len(due))
     status = np.empty(len(due), dtype="U24")
     for part, (its_lag, its_latency, its_status, _) in zip(parts, told, strict=True):

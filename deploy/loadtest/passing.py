@@ -29,10 +29,11 @@ def passing(seconds: float, what: str) -> Iterator[None]:
             while not ended.wait(STEP):
                 bar.update(min(STEP, seconds - bar.n))
 
-        mover = threading.Thread(target=move)
-        mover.start()
+        mover = threading.Thread(target=move, daemon=True)  # Ctrl-C while it starts leaves nothing to wait for
         try:
+            mover.start()
             yield
         finally:
             ended.set()
-            mover.join()
+            if mover.is_alive():
+                mover.join()

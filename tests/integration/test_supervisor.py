@@ -325,12 +325,12 @@ def test_the_command_leaves_no_process_no_port_and_no_shared_memory(
 
 
 def test_what_a_server_was_asked_before_its_stop_it_answers(int8_repository: Path, tmp_path: Path) -> None:
-    """From eight threads: each is answered until it is refused at the door; nobody's connection is cut."""
+    """From eight threads that ask once: each is answered until it is refused at the door; no connection is cut."""
     pixels, said, answered = np.zeros((32, 224, 224, 3), np.uint8), [], threading.Semaphore(0)
     server = LocalServer(int8_repository, use_free_ports=True, work=tmp_path / "work").start()
 
     def ask() -> None:
-        with AlexNetClient(server.grpc_url, "alexnet_int8", timeout=20) as client:
+        with AlexNetClient(server.grpc_url, "alexnet_int8", timeout=20, retry=Retry(attempts=1)) as client:
             try:
                 while True:
                     client.infer(pixels)
