@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bench, _bulk, _completion
 from alexnet_client._core import STREAM_IN_FLIGHT
 from alexnet_client._options import DEFAULT_TIMEOUT, DEFAULT_URL
-from alexnet_client.command import add_metadata, run
+from alexnet_client.command import add_metadata, leave, run
 from alexnet_client.contract import DEFAULT_MODEL, EMBEDDING, SERVED_MODELS
 
 #: Of work that nobody waits for: seconds a request; and a server may be away for half a minute.
@@ -202,4 +202,4 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

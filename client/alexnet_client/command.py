@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from alexnet_client.errors import AlexNetError
 
@@ -29,6 +31,19 @@ def run(name: str, body: Callable[[], int], interrupted: str = "interrupted") ->
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with it.
+
+    After Ctrl-C at once: where it came amid a channel's closing, gRPC waits for the rest of that, for ever, while
+    Python ends.
+    """
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def stopped() -> threading.Event:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alexnet_client import TLS
-from alexnet_client.command import INTERRUPTED, run
+from alexnet_client.command import INTERRUPTED, leave, run
 from alexnet_client.contract import SERVED_MODELS, precision_model
 from alexnet_client.errors import AlexNetError
 from alexnet_client.files import atomic_path
@@ -257,4 +256,4 @@ def _soak(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -7,12 +7,12 @@ dropped leaves some to Python's resource tracker, which warns of them after the 
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import TypeVar, TypeVarTuple, Unpack
 
+from deploy.loadtest.interruptible import uninterrupted
 from deploy.loadtest.loadtest_error import LoadTestError
 
 Arguments = TypeVarTuple("Arguments")
@@ -31,9 +31,10 @@ def apart(function: Callable[[Unpack[Arguments]], Result], shares: Iterable[tupl
         for share in shares:
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=_call, args=(sender, function, share), daemon=True)
-            process.start()
-            started.callback(process.join)
-            started.callback(process.kill)
+            with uninterrupted():  # or it is left alone with half of its arguments
+                process.start()
+                started.callback(process.join)
+                started.callback(process.kill)
             sender.close()
             receivers.append(receiver)
         try:
@@ -43,5 +44,4 @@ def apart(function: Callable[[Unpack[Arguments]], Result], shares: Iterable[tupl
 
 
 def _call(sender: Connection, function: Callable[[Unpack[Arguments]], Result], share: tuple[Unpack[Arguments]]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the caller ends this one
     sender.send(function(*share))
