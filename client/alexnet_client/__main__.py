@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from alexnet_client import TLS, AlexNetClient, InvalidRequest, ModelState, Retry, _bench, _bulk, _completion
 from alexnet_client._core import STREAM_IN_FLIGHT
@@ -201,5 +201,10 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-if __name__ == "__main__":
+def installed() -> NoReturn:
+    """The command ``alexnet-client``."""
     leave(main())
+
+
+if __name__ == "__main__":
+    installed()
