@@ -98,7 +98,8 @@ def test_a_bulk_job_embeds_each_file_once(server: LocalServer, folder: Path, tmp
 
 def test_a_load_test_loads_the_server_and_leaves_its_report(server: LocalServer, tmp_path: Path) -> None:
     """With what the image has. Whether the rate is kept is the machine's business; that it is told, ours."""
-    values = "tls.secretName=", "loadTest.p99=10000", "loadTest.rate=50"
+    rate = 50
+    values = "tls.secretName=", "loadTest.p99=10000", f"loadTest.rate={rate}"
     job = of_kind(render(CHART / "ci" / "loadtest-values.yaml", *values), "Job")
     (container,) = job["spec"]["template"]["spec"]["containers"]
     container["env"].append({"name": "PYTHONPATH", "value": only_what_it_has("Dockerfile.cpu", tmp_path)})
@@ -108,9 +109,9 @@ def test_a_load_test_loads_the_server_and_leaves_its_report(server: LocalServer,
     report = load_report.read(tmp_path / "report" / "before" / "load.json")
     (found,) = report.models
     assert (found.model, report.server.name, report.server.started) == (MODEL, "triton", False)
-    assert {run.rate for run in found.runs} == {50}
+    assert {run.rate for run in found.runs} == {rate}
     missed = [run.verdict for run in found.runs if run.verdict.missed]
-    assert (status, found.rate) == ((1, 0) if missed else (0, 50)), missed
+    assert (status, found.rate) == ((1, 0) if missed else (0, rate)), missed
     assert sum(run.statuses["OK"] for run in found.runs) > 0
     assert said.startswith("model")
     assert [path.name for path in (tmp_path / "report" / "before").iterdir()] == ["load.json"]
